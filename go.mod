@@ -1,0 +1,3 @@
+module rpo
+
+go 1.26.0
