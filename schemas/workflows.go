@@ -1,0 +1,198 @@
+package schemas
+
+import (
+	"maps"
+	"slices"
+)
+
+// RunPipelineInput starts the whole method on imported profiles.
+type RunPipelineInput struct {
+	// Profiles is the URI of the manifest that `rpo import` printed. Required.
+	Profiles string `json:"profiles"`
+	RunOptions
+	SampleOptions
+	JudgeOptions
+	ReverseOptions
+	PairOptions
+	TrainOptions
+	EvaluateOptions
+}
+
+func (in *RunPipelineInput) SetDefaults() {
+	in.RunOptions.SetDefaults()
+	in.SampleOptions.SetDefaults()
+	in.PairOptions.SetDefaults()
+	in.TrainOptions.SetDefaults()
+	in.EvaluateOptions.SetDefaults()
+}
+
+func (in *RunPipelineInput) Validate() error {
+	return first(require("profiles", in.Profiles), in.RunOptions.Validate(), in.SampleOptions.Validate(),
+		in.PairOptions.Validate(), in.TrainOptions.Validate(), in.EvaluateOptions.Validate())
+}
+
+// StageInput is the part of a stage's input that its engine reads.
+type StageInput struct {
+	// Manifest is the URI of what the stage before (or `rpo import`) made. Required.
+	Manifest string `json:"manifest"`
+	RunOptions
+	// Progress is written by the workflow itself when it continues as new.
+	Progress *StageProgress `json:"progress,omitempty"`
+}
+
+func (in *StageInput) Validate() error {
+	return first(require("manifest", in.Manifest), in.RunOptions.Validate())
+}
+
+// StageProgress is what a stage carries from one run to the next.
+type StageProgress struct {
+	Job    string `json:"job"`
+	Shards int    `json:"shards"`
+	// Next is the first shard that no run has started.
+	Next   int `json:"next"`
+	Done   int `json:"done"`
+	Reused int `json:"reused"`
+	// Retry are shards to be started again.
+	Retry  []int          `json:"retry,omitempty"`
+	Failed []ShardFailure `json:"failed,omitempty"`
+}
+
+// SampleResponsesInput starts the sample stage on a manifest of turns.
+type SampleResponsesInput struct {
+	StageInput
+	SampleOptions
+}
+
+func (in *SampleResponsesInput) SetDefaults() {
+	in.RunOptions.SetDefaults()
+	in.SampleOptions.SetDefaults()
+}
+
+func (in *SampleResponsesInput) Validate() error {
+	return first(in.StageInput.Validate(), in.SampleOptions.Validate())
+}
+
+// JudgeResponsesInput starts the judge stage on a manifest of responses.
+type JudgeResponsesInput struct {
+	StageInput
+	JudgeOptions
+}
+
+func (in *JudgeResponsesInput) SetDefaults()    { in.RunOptions.SetDefaults() }
+func (in *JudgeResponsesInput) Validate() error { return in.StageInput.Validate() }
+
+// ReverseConstraintsInput starts the reverse stage on a manifest of turns.
+type ReverseConstraintsInput struct {
+	StageInput
+	ReverseOptions
+}
+
+func (in *ReverseConstraintsInput) SetDefaults()    { in.RunOptions.SetDefaults() }
+func (in *ReverseConstraintsInput) Validate() error { return in.StageInput.Validate() }
+
+// BuildPairsInput starts the pair stage on a manifest of turns, responses,
+// verdicts and opposites.
+type BuildPairsInput struct {
+	StageInput
+	PairOptions
+}
+
+func (in *BuildPairsInput) SetDefaults() {
+	in.RunOptions.SetDefaults()
+	in.PairOptions.SetDefaults()
+}
+
+func (in *BuildPairsInput) Validate() error {
+	return first(in.StageInput.Validate(), in.PairOptions.Validate())
+}
+
+// ComputeReferenceInput starts the reference pass over a manifest of pairs.
+type ComputeReferenceInput struct {
+	StageInput
+	TrainOptions
+}
+
+func (in *ComputeReferenceInput) SetDefaults() {
+	in.RunOptions.SetDefaults()
+	in.TrainOptions.SetDefaults()
+}
+
+func (in *ComputeReferenceInput) Validate() error {
+	return first(in.StageInput.Validate(), in.TrainOptions.Validate())
+}
+
+// TrainModelInput starts training on a manifest of pairs and reference values.
+type TrainModelInput struct {
+	StageInput
+	TrainOptions
+}
+
+func (in *TrainModelInput) SetDefaults() {
+	in.RunOptions.SetDefaults()
+	in.TrainOptions.SetDefaults()
+}
+
+func (in *TrainModelInput) Validate() error {
+	return first(in.StageInput.Validate(), in.TrainOptions.Validate())
+}
+
+// EvaluateModelInput compares a trained model with its base on the evaluation
+// shards of a manifest of turns.
+type EvaluateModelInput struct {
+	StageInput
+	SampleOptions
+	JudgeOptions
+	EvaluateOptions
+	// TrainedModel is the model of the second arm, named as Model is. Required.
+	TrainedModel string `json:"trained_model"`
+	// TrainedEndpoint serves it. Default: Endpoint.
+	TrainedEndpoint string `json:"trained_endpoint,omitempty"`
+}
+
+func (in *EvaluateModelInput) SetDefaults() {
+	in.RunOptions.SetDefaults()
+	in.SampleOptions.SetDefaults()
+	in.EvaluateOptions.SetDefaults()
+	setDefault(&in.TrainedEndpoint, in.Endpoint)
+}
+
+func (in *EvaluateModelInput) Validate() error {
+	return first(in.StageInput.Validate(), require("trained_model", in.TrainedModel),
+		in.SampleOptions.Validate(), in.EvaluateOptions.Validate())
+}
+
+func setDefault[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+func require(field, value string) error {
+	if value == "" {
+		return invalid(field, "is required: the URI of a manifest, as `rpo import` or an earlier stage printed it")
+	}
+	return nil
+}
+
+func first(errs ...error) error {
+	i := slices.IndexFunc(errs, func(err error) bool { return err != nil })
+	if i < 0 {
+		return nil
+	}
+	return errs[i]
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
+
+func validName(s string) bool {
+	if len(s) == 0 || len(s) > 64 || s[0] == '.' {
+		return false
+	}
+	for _, r := range s {
+		if !(r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '-' || r == '_' || r == '.') {
+			return false
+		}
+	}
+	return true
+}
