@@ -1,0 +1,199 @@
+package chat
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+	"unicode"
+	"unicode/utf8"
+
+	"rpo/schemas"
+)
+
+// errRefusesN is in the chain of a refusal that blames the number of choices.
+var errRefusesN = errors.New("server refuses n")
+
+// namesN finds the parameter in a refusal. It may be wrong at the cost of one
+// request, since a request with n = 1 then fails for the true reason.
+var namesN = regexp.MustCompile(`(?i)\b(n|n_cmpl|best_of|num_(return_sequences|choices|completions|generations))\b`)
+
+// maxRetryAfter keeps a server from parking its callers for good.
+const maxRetryAfter = time.Hour
+
+// refused classifies a reply whose status is not 2xx.
+func (e Endpoint) refused(got answer) *schemas.Error {
+	said := got.excerpt()
+	switch status := got.status; {
+	case status/100 == 3:
+		return e.misconfigured(schemas.InvalidInput, "redirects (%d) to %q, which is not followed; configure the final address",
+			status, got.secret.redact(got.header.Get("Location")))
+	case status == http.StatusUnauthorized || status == http.StatusForbidden:
+		return e.misconfigured(schemas.InvalidInput, "refuses the key (%d); it comes from %s: %s", status, e.keySource(), said)
+	case status == http.StatusNotFound:
+		return e.misconfigured(schemas.NotFound, "no such model or address (404); the url should end like /v1: %s", said)
+	case status == http.StatusMethodNotAllowed || status == http.StatusPaymentRequired:
+		return e.misconfigured(schemas.InvalidInput, "refuses all requests (%d): %s", status, said)
+	case status == http.StatusTooManyRequests:
+		err := e.failed(schemas.RateLimited, "refuses for now (429): %s", said)
+		err.RetryAfter = retryAfter(got.header, time.Now())
+		return err
+	case (status == http.StatusBadRequest || status == http.StatusUnprocessableEntity) && namesN.Match(got.body),
+		// Some versions of llama.cpp's server call this an internal error.
+		status == http.StatusInternalServerError && strings.Contains(string(got.body), "n_cmpl"):
+		err := e.failed(schemas.InvalidInput, "refuses the request (%d): %s", status, said)
+		err.Cause = errRefusesN
+		return err
+	case status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly:
+		err := e.failed(schemas.Overloaded, "cannot answer now (%d): %s", status, said)
+		err.RetryAfter = retryAfter(got.header, time.Now())
+		return err
+	default:
+		return e.failed(schemas.InvalidInput, "refuses the request (%d): %s", status, said)
+	}
+}
+
+// notAnswered classifies a request that got no complete reply. caller is the
+// caller's context, limited the one with the endpoint's timeout.
+func (e Endpoint) notAnswered(caller, limited context.Context, s secret, err error) *schemas.Error {
+	if caller.Err() != nil {
+		return e.interrupted(caller)
+	}
+	if limited.Err() != nil {
+		return e.failed(schemas.Overloaded, "no complete reply within %s", e.Timeout)
+	}
+	if outer, ok := errors.AsType[*url.Error](err); ok {
+		err = outer.Err // the address is already in the message
+	}
+	said := s.redact(err.Error())
+	_, badCertificate := errors.AsType[*tls.CertificateVerificationError](err)
+	_, notTLS := errors.AsType[tls.RecordHeaderError](err)
+	switch {
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return e.failed(schemas.Overloaded, "is down: connection refused; start the server or mend its url")
+	case badCertificate, notTLS, errors.Is(err, http.ErrSchemeMismatch):
+		return e.misconfigured(schemas.InvalidInput, "no secure connection; mend its url or certificate: %s", said)
+	case strings.Contains(said, "malformed HTTP"):
+		return e.misconfigured(schemas.CorruptData, "does not speak HTTP: %s", said)
+	default:
+		return e.failed(schemas.Overloaded, "no connection: %s", said)
+	}
+}
+
+// retryAfter reads the delay in seconds or up to a date.
+func retryAfter(header http.Header, now time.Time) time.Duration {
+	value := header.Get("Retry-After")
+	var wait time.Duration
+	if seconds, err := strconv.ParseFloat(value, 64); err == nil {
+		wait = time.Duration(min(max(seconds, 0), maxRetryAfter.Seconds()) * float64(time.Second))
+	} else if date, err := http.ParseTime(value); err == nil {
+		wait = date.Sub(now)
+	}
+	return min(max(wait, 0), maxRetryAfter)
+}
+
+// errorCode is the HTTP status inside an error object that came with status
+// 200, as gateways send it; 0 if there is none.
+func errorCode(raw json.RawMessage) int {
+	var body struct {
+		Code any `json:"code"`
+	}
+	if json.Unmarshal(raw, &body) != nil {
+		return 0
+	}
+	if code, ok := body.Code.(float64); ok && code >= 400 && code < 600 {
+		return int(code)
+	}
+	return 0
+}
+
+// excerpt is what the server said, for people: the message if the body is an
+// error of a known shape, else the beginning of the body; one line, without the
+// key, at most 300 bytes.
+func (a answer) excerpt() string {
+	text := string(a.body)
+	var shape struct {
+		Error   json.RawMessage `json:"error"`
+		Message string          `json:"message"`
+		Detail  json.RawMessage `json:"detail"`
+	}
+	if json.Unmarshal(a.body, &shape) == nil {
+		var inner struct {
+			Message string `json:"message"`
+		}
+		var plain string
+		switch {
+		case json.Unmarshal(shape.Error, &inner) == nil && inner.Message != "":
+			text = inner.Message
+		case json.Unmarshal(shape.Error, &plain) == nil && plain != "":
+			text = plain
+		case shape.Message != "":
+			text = shape.Message
+		case json.Unmarshal(shape.Detail, &plain) == nil && plain != "":
+			text = plain
+		case len(shape.Detail) > 0:
+			text = string(shape.Detail)
+		}
+	}
+	return clip(a.secret.redact(text), 300)
+}
+
+// clip makes s one line of at most limit bytes.
+func clip(s string, limit int) string {
+	s = strings.Join(strings.FieldsFunc(strings.ToValidUTF8(s, "?"), func(r rune) bool {
+		return unicode.IsSpace(r) || unicode.IsControl(r)
+	}), " ")
+	if s == "" {
+		return "(empty body)"
+	}
+	if len(s) <= limit {
+		return s
+	}
+	for limit > 0 && !utf8.RuneStart(s[limit]) {
+		limit--
+	}
+	return s[:limit] + "…"
+}
+
+// secret is a key that must not appear in any text.
+type secret string
+
+// redact replaces the key, its escaped forms, and words that begin like a long
+// key, since servers echo keys cut or masked.
+func (s secret) redact(text string) string {
+	if s == "" {
+		return text
+	}
+	key := string(s)
+	for _, form := range []string{key, url.QueryEscape(key), url.PathEscape(key), strings.ReplaceAll(key, "/", `\/`)} {
+		text = strings.ReplaceAll(text, form, "[key]")
+	}
+	const known = 8
+	if len(key) < 2*known {
+		return text
+	}
+	var out strings.Builder
+	for {
+		at := strings.Index(text, key[:known])
+		if at < 0 {
+			return out.String() + text
+		}
+		out.WriteString(text[:at] + "[key]")
+		text = text[at:]
+		end := strings.IndexFunc(text, unicode.IsSpace)
+		if end < 0 {
+			return out.String()
+		}
+		text = text[end:]
+	}
+}
+
+// String keeps the key out of formatted values.
+func (s secret) String() string { return "[key]" }

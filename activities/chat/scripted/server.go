@@ -1,0 +1,326 @@
+package scripted
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"rpo/schemas"
+)
+
+// Config is what does not depend on the request. The zero Config is a server
+// that serves model "scripted", asks for no key and refuses nothing.
+type Config struct {
+	// Models is what /models lists; empty means "scripted".
+	Models []string
+	// NoModels makes /models answer 404.
+	NoModels bool
+	// Key, if not "", is the bearer token without which every request gets 401.
+	Key string
+	// MaxChoices, if not 0, is the most choices of one reply; the rest of a
+	// larger n is ignored.
+	MaxChoices int
+	// RefuseN answers 400 to every n above 1.
+	RefuseN bool
+	// Capacity, if not 0, is the number of requests in flight above which
+	// requests get 503.
+	Capacity int
+	// FailFirst, if not nil, is what the first request with a given body gets
+	// instead of its reply, once per body, so that every exchange fails once.
+	FailFirst *Reply
+}
+
+// Stats counts chat completion requests; /models is not among them.
+type Stats struct {
+	Requests int
+	// Answered had status 200 and a whole body, Refused a status of 400 or more.
+	Answered, Refused int
+	// Repeated had a body that was answered before: work done twice.
+	Repeated int
+	// Abandoned are those whose caller went away before the reply.
+	Abandoned int
+	// InFlight is now, MaxInFlight the most there ever was.
+	InFlight, MaxInFlight int
+}
+
+// TB is the part of testing.TB that New needs.
+type TB interface {
+	Helper()
+	Cleanup(func())
+}
+
+// Server is a running endpoint.
+type Server struct {
+	// URL is the base address, ending in /v1.
+	URL string
+
+	config  Config
+	handler func(Parsed) Reply
+	http    *httptest.Server
+
+	mu       sync.Mutex
+	stats    Stats
+	changed  chan struct{} // closed and replaced when stats change
+	released chan struct{} // closed and replaced by Release
+	failures []Reply
+	answered map[[sha256.Size]byte]bool
+	seen     map[[sha256.Size]byte]bool
+}
+
+// New starts a server with the zero Config. It ends with the test; t may be nil,
+// then the caller closes it. The handler must be a pure function of the request
+// and safe for concurrent calls.
+func New(t TB, handler func(Parsed) Reply) *Server { return Start(t, Config{}, handler) }
+
+// Start is New with a Config.
+func Start(t TB, config Config, handler func(Parsed) Reply) *Server {
+	s := &Server{
+		config: config, handler: handler,
+		changed: make(chan struct{}), released: make(chan struct{}),
+		answered: map[[sha256.Size]byte]bool{}, seen: map[[sha256.Size]byte]bool{},
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /v1/models", s.models)
+	mux.HandleFunc("POST /v1/chat/completions", s.completions)
+	s.http = httptest.NewServer(mux)
+	s.URL = s.http.URL + "/v1"
+	if t != nil {
+		t.Helper()
+		t.Cleanup(s.Close)
+	}
+	return s
+}
+
+// Close hangs up on everyone and stops listening.
+func (s *Server) Close() {
+	s.http.CloseClientConnections()
+	s.Release()
+	s.http.Close()
+}
+
+// Release lets all requests that hang now be answered.
+func (s *Server) Release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	close(s.released)
+	s.released = make(chan struct{})
+}
+
+// Fail makes the next requests get these replies, one each in order, instead of
+// what the handler says.
+func (s *Server) Fail(replies ...Reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failures = append(s.failures, replies...)
+}
+
+// Stats returns the counts so far.
+func (s *Server) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.stats
+}
+
+// Await returns when the counts satisfy done, or ctx's error.
+func (s *Server) Await(ctx context.Context, done func(Stats) bool) error {
+	for {
+		s.mu.Lock()
+		ok, changed := done(s.stats), s.changed
+		s.mu.Unlock()
+		if ok {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-changed:
+		}
+	}
+}
+
+// count changes the counts and wakes who awaits them.
+func (s *Server) count(change func(*Stats)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.stats)
+	close(s.changed)
+	s.changed = make(chan struct{})
+}
+
+func (s *Server) models(w http.ResponseWriter, r *http.Request) {
+	if s.config.NoModels {
+		http.NotFound(w, r)
+		return
+	}
+	if !s.authorized(r) {
+		s.write(w, s.wrongKey(), Parsed{})
+		return
+	}
+	ids := s.config.Models
+	if len(ids) == 0 {
+		ids = []string{"scripted"}
+	}
+	list := make([]map[string]string, len(ids))
+	for i, id := range ids {
+		list[i] = map[string]string{"id": id, "object": "model"}
+	}
+	s.write(w, Reply{Body: encode(map[string]any{"object": "list", "data": list})}, Parsed{})
+}
+
+func (s *Server) completions(w http.ResponseWriter, r *http.Request) {
+	var busy bool
+	var released <-chan struct{}
+	s.count(func(c *Stats) {
+		c.Requests++
+		c.InFlight++
+		c.MaxInFlight = max(c.MaxInFlight, c.InFlight)
+		busy = s.config.Capacity > 0 && c.InFlight > s.config.Capacity
+		released = s.released
+	})
+	abandoned := func(c *Stats) { c.InFlight--; c.Abandoned++ }
+	// Nothing is answered before the body is read, since net/http notices a
+	// caller that goes away only after that.
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		s.count(abandoned)
+		return
+	}
+	p, err := parse(body)
+	p.Key = bearer(r)
+	digest := sha256.Sum256(body)
+	reply := s.decide(r, p, digest, err, busy)
+	if reply.Hang || reply.Delay > 0 {
+		var elapsed <-chan time.Time
+		if !reply.Hang {
+			released, elapsed = nil, time.After(reply.Delay)
+		}
+		select {
+		case <-released:
+		case <-elapsed:
+		case <-r.Context().Done():
+			s.count(abandoned)
+			return
+		}
+	}
+	// The counts are right before the caller has the reply.
+	s.count(func(c *Stats) {
+		c.InFlight--
+		switch {
+		case reply.Status >= 400:
+			c.Refused++
+		case !reply.Truncate:
+			c.Answered++
+			if s.answered[digest] {
+				c.Repeated++
+			}
+			s.answered[digest] = true
+		}
+	})
+	s.write(w, reply, p)
+}
+
+// decide picks the reply to a parsed request.
+func (s *Server) decide(r *http.Request, p Parsed, digest [sha256.Size]byte, invalid error, busy bool) Reply {
+	s.mu.Lock()
+	first := !s.seen[digest]
+	s.seen[digest] = true
+	var failure *Reply
+	if len(s.failures) > 0 {
+		failure, s.failures = &s.failures[0], s.failures[1:]
+	}
+	s.mu.Unlock()
+	switch {
+	case !s.authorized(r):
+		return s.wrongKey()
+	case invalid != nil:
+		return Refuse(http.StatusBadRequest, invalid.Error())
+	case failure != nil:
+		return *failure
+	case busy:
+		return Overloaded()
+	case s.config.FailFirst != nil && first:
+		return *s.config.FailFirst
+	case s.config.RefuseN && p.N > 1:
+		return Refuse(http.StatusBadRequest, "only n = 1 is supported")
+	}
+	reply := s.handler(p)
+	if most := s.config.MaxChoices; most > 0 && len(reply.Texts) > most {
+		reply.Texts = reply.Texts[:most]
+	}
+	return reply
+}
+
+func (s *Server) authorized(r *http.Request) bool {
+	return s.config.Key == "" || bearer(r) == s.config.Key
+}
+
+func (s *Server) wrongKey() Reply { return Refuse(http.StatusUnauthorized, "wrong API key") }
+
+func bearer(r *http.Request) string {
+	key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return key
+}
+
+// write sends the reply, or half of it.
+func (s *Server) write(w http.ResponseWriter, reply Reply, p Parsed) {
+	body := reply.render(p)
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
+	for name, values := range reply.Header {
+		w.Header()[name] = values
+	}
+	if seconds := int(reply.RetryAfter / time.Second); seconds > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(seconds))
+	}
+	if reply.Status != 0 {
+		w.WriteHeader(reply.Status)
+	}
+	if !reply.Truncate {
+		w.Write(body)
+		return
+	}
+	w.Write(body[:len(body)/2])
+	http.NewResponseController(w).Flush()
+	panic(http.ErrAbortHandler)
+}
+
+// parse reads a request; what it refuses, a real server would refuse too.
+func parse(body []byte) (Parsed, error) {
+	var in struct {
+		Model          string            `json:"model"`
+		Messages       []schemas.Message `json:"messages"`
+		N              *int              `json:"n"`
+		Temperature    float64           `json:"temperature"`
+		TopP           float64           `json:"top_p"`
+		TopK           int               `json:"top_k"`
+		MinP           float64           `json:"min_p"`
+		MaxTokens      int               `json:"max_tokens"`
+		Seed           int64             `json:"seed"`
+		Stop           []string          `json:"stop"`
+		ResponseFormat struct {
+			JSONSchema struct {
+				Name   string          `json:"name"`
+				Schema json.RawMessage `json:"schema"`
+			} `json:"json_schema"`
+		} `json:"response_format"`
+	}
+	err := json.Unmarshal(body, &in)
+	p := Parsed{
+		Model: in.Model, Messages: in.Messages, N: 1,
+		Temperature: in.Temperature, TopP: in.TopP, TopK: in.TopK, MinP: in.MinP,
+		MaxTokens: in.MaxTokens, Seed: in.Seed, Stop: in.Stop,
+		Schema: in.ResponseFormat.JSONSchema.Schema, SchemaName: in.ResponseFormat.JSONSchema.Name,
+		Body: body,
+	}
+	if in.N != nil {
+		p.N = *in.N
+	}
+	return p, err
+}
