@@ -1,0 +1,233 @@
+"""Run configurations: strict decoding of the JSON files that the Go side writes.
+
+Unknown keys are refused by name, so that a misspelt option never trains silently
+with its default. Nothing here imports torch: a bad config fails within a second.
+"""
+
+import dataclasses
+import json
+import math
+import os
+import types
+import typing
+from dataclasses import dataclass, field
+
+from .errors import TrainerError, invalid
+
+VERSION = 1
+
+
+@dataclass(kw_only=True, slots=True)
+class LoraConfig:
+    rank: int = 8
+    """Inner dimension R of the adapter."""
+    alpha: float = 16.0
+    """The adapter's output is scaled by alpha / rank."""
+    dropout: float = 0.0
+    """Dropout on the adapter's input, in training only."""
+
+
+@dataclass(kw_only=True, slots=True)
+class TrainConfig:
+    model_dir: str
+    """Hugging Face folder: config.json, tokenizer, safetensors (unless init is random)."""
+    data: list[str]
+    """Parquet files of pairs: prompt, chosen, rejected, margin, pair_id, profile_id."""
+    out_dir: str
+    """Checkpoints, events.jsonl, result.json and exports are written here."""
+    version: int = VERSION
+    init: str = "weights"
+    """weights: start from the folder's weights; random: from config.json and the seed."""
+    reference: list[str] = field(default_factory=list)
+    """Parquet files of rpo_trainer.reference; empty: computed before the first step."""
+    loss: str = "rpo"
+    """rpo, dpo or sft."""
+    margin_scale: str = "reward"
+    """reward: the paper's beta*delta - gamma*g; logit: the authors' beta*(delta - gamma*g)."""
+    beta: float = 0.1
+    gamma: float = 0.05
+    epochs: float = 3.0
+    max_steps: int = 0
+    """Number of optimizer steps; 0: as many as epochs need."""
+    pairs_per_step: int = 64
+    """Pairs per optimizer step, over all ranks."""
+    pairs_per_batch: int = 4
+    """Pairs per forward pass and rank. Changes memory and speed, never the result."""
+    learning_rate: float = 5e-4
+    warmup_fraction: float = 0.1
+    schedule: str = "cosine"
+    """cosine (to zero) or constant, both after linear warm-up."""
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    lora: LoraConfig | None = field(default_factory=LoraConfig)
+    """null: full fine-tuning."""
+    seed: int = 0
+    max_tokens: int = 4096
+    """Pairs with a longer prompt + response are dropped and counted, never truncated."""
+    held_out_fraction: float = 0.1
+    """Share of the profiles (never of the pairs) that is kept for evaluation."""
+    checkpoint_every: int = 50
+    """Steps; 0: only at the end and when stopped."""
+    eval_every: int = 0
+    """Steps; 0: only at the start and the end."""
+    export: list[str] = field(default_factory=lambda: ["adapter", "merged"])
+    """Any of adapter, merged, gguf."""
+    device: str = "auto"
+    dtype: str = "float32"
+    """Compute type: float32 or bfloat16. Trained weights, optimizer and log-probabilities stay float32."""
+    threads: int = 0
+    """CPU threads per rank; 0: PyTorch's default."""
+
+    def check(self) -> None:
+        one_of(self, "init", ("weights", "random"))
+        one_of(self, "loss", ("rpo", "dpo", "sft"))
+        one_of(self, "margin_scale", ("reward", "logit"))
+        one_of(self, "schedule", ("cosine", "constant"))
+        check_device(self)
+        above(self, "beta", 0.0)
+        at_least(self, "gamma", 0.0)
+        above(self, "epochs", 0.0)
+        above(self, "learning_rate", 0.0)
+        above(self, "max_grad_norm", 0.0)
+        between(self, "warmup_fraction", 0.0, 1.0)
+        between(self, "held_out_fraction", 0.0, 0.9)
+        for key in ("max_steps", "weight_decay", "checkpoint_every", "eval_every", "seed"):
+            at_least(self, key, 0)
+        for key in ("pairs_per_step", "pairs_per_batch"):
+            at_least(self, key, 1)
+        at_least(self, "max_tokens", 2)
+        unknown = [kind for kind in self.export if kind not in ("adapter", "merged", "gguf")]
+        if unknown:
+            raise invalid(f'export: "{unknown[0]}" is not one of adapter, merged, gguf')
+        if self.lora is not None:
+            at_least(self.lora, "rank", 1, "lora.")
+            above(self.lora, "alpha", 0.0, "lora.")
+            between(self.lora, "dropout", 0.0, 0.9, "lora.")
+            if self.init == "random":
+                raise invalid('init "random" trains all weights: set lora to null')
+        elif "adapter" in self.export:
+            # The default list asks for an adapter; full fine-tuning has none.
+            self.export = [kind for kind in self.export if kind != "adapter"]
+        if self.loss == "sft" and self.reference:
+            raise invalid('loss "sft" uses no reference: remove the key reference')
+
+
+@dataclass(kw_only=True, slots=True)
+class ReferenceConfig:
+    model_dir: str
+    data: list[str]
+    out: str
+    """The Parquet file to write."""
+    version: int = VERSION
+    max_tokens: int = 4096
+    batch: int = 16
+    """Sequences per forward pass."""
+    device: str = "auto"
+    dtype: str = "float32"
+    threads: int = 0
+
+    def check(self) -> None:
+        check_device(self)
+        at_least(self, "max_tokens", 2)
+        at_least(self, "batch", 1)
+
+
+def check_device(config) -> None:
+    if config.version != VERSION:
+        raise invalid(f"version: this trainer reads version {VERSION}, not {config.version}")
+    if not config.data:
+        raise invalid("data: name at least one Parquet file")
+    one_of(config, "device", ("auto", "cpu", "cuda"))
+    one_of(config, "dtype", ("float32", "bfloat16"))
+    at_least(config, "threads", 0)
+
+
+def one_of(config, key, allowed):
+    if getattr(config, key) not in allowed:
+        raise invalid(f'{key}: "{getattr(config, key)}" is not one of {", ".join(allowed)}')
+
+
+def above(config, key, limit, prefix=""):
+    if not getattr(config, key) > limit:
+        raise invalid(f"{prefix}{key}: must be above {limit}, not {getattr(config, key)}")
+
+
+def at_least(config, key, limit, prefix=""):
+    if not getattr(config, key) >= limit:
+        raise invalid(f"{prefix}{key}: must be at least {limit}, not {getattr(config, key)}")
+
+
+def between(config, key, low, high, prefix=""):
+    if not low <= getattr(config, key) <= high:
+        raise invalid(f"{prefix}{key}: must be from {low} to {high}, not {getattr(config, key)}")
+
+
+def decode(kind, document, path=""):
+    """Decode a JSON object into the dataclass `kind`, strictly; the errors name the key."""
+    if not isinstance(document, dict):
+        raise invalid(f"{path or 'config'}: must be a JSON object")
+    known = {f.name: f for f in dataclasses.fields(kind)}
+    for key in document:
+        if key not in known:
+            raise invalid(f'unknown key "{path}{key}"; known: {", ".join(sorted(known))}')
+    hints = typing.get_type_hints(kind)
+    values = {}
+    for name, entry in known.items():
+        if name in document:
+            values[name] = decode_value(hints[name], document[name], path + name)
+        elif entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING:
+            raise invalid(f'missing key "{path}{name}"')
+    return kind(**values)
+
+
+def decode_value(hint, value, path):
+    if isinstance(hint, types.UnionType):
+        if value is None:
+            return None
+        hint = next(part for part in typing.get_args(hint) if part is not type(None))
+    if dataclasses.is_dataclass(hint):
+        return decode(hint, value, path + ".")
+    if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        if not math.isfinite(value):
+            raise invalid(f"{path}: must be a finite number")
+        return float(value)
+    if hint is int and isinstance(value, int) and not isinstance(value, bool):
+        return value
+    if hint is str and isinstance(value, str):
+        if not value:
+            raise invalid(f"{path}: must not be empty")
+        return value
+    if hint == list[str]:
+        if value is None:  # how Go writes an empty slice
+            return []
+        if isinstance(value, list) and all(isinstance(item, str) and item for item in value):
+            return list(value)
+        raise invalid(f"{path}: must be a list of strings")
+    wanted = {float: "a number", int: "a whole number", str: "a string"}[hint]
+    raise invalid(f"{path}: must be {wanted}, not {json.dumps(value)[:60]}")
+
+
+def read_document(path: str):
+    """Read the JSON file; separate from decoding so that out_dir is known when decoding fails."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except OSError as error:
+        raise invalid(f"read config {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise invalid(f"read config {path}: not JSON: {error}") from None
+
+
+def load(kind, document):
+    """Decode and check a document; every path in it must exist."""
+    config = decode(kind, document)
+    config.check()
+    if not os.path.isfile(os.path.join(config.model_dir, "config.json")):
+        raise invalid(f"model_dir: no config.json in {config.model_dir}")
+    for path in [*config.data, *getattr(config, "reference", [])]:
+        if not os.path.isfile(path):
+            raise invalid(f"no such file: {path}")
+    return config
+
+
+__all__ = ["LoraConfig", "ReferenceConfig", "TrainConfig", "TrainerError", "load", "read_document"]

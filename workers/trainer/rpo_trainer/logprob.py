@@ -1,0 +1,73 @@
+"""Sequence log-probabilities without full logits.
+
+Only hidden states that predict a response token go through the head, in chunks, and
+the log-softmax is exact and in float32. Memory is one chunk of [chunk, V], forward
+and backward. A bfloat16 sum near -300 would be off by up to 1, a hundred times the
+margin that RPO trains on; that is why everything here is float32.
+
+Legend: B rows, T tokens, N response tokens of all rows, D hidden size, V vocabulary.
+"""
+
+import torch
+
+# Logits alive at once: 2**24 float32 values are 64 MB.
+CHUNK_VALUES = 2**24
+
+
+def row_logprobs(hidden_BTD, head, batch, chunk_tokens=0):
+    """Sum of response-token log-probabilities per row, [B] float32; head is a Linear to V."""
+    predict_BT = batch.predict_BT.to(hidden_BTD.device)
+    targets_N = batch.targets_N.to(hidden_BTD.device)
+    logprobs_N = token_logprobs(hidden_BTD[predict_BT], head.weight, targets_N, chunk_tokens)
+    logprobs_BT = torch.zeros(predict_BT.shape, dtype=torch.float32, device=hidden_BTD.device)
+    return logprobs_BT.masked_scatter(predict_BT, logprobs_N).sum(dim=1)
+
+
+def token_logprobs(hidden_ND, weight_VD, targets_N, chunk_tokens=0):
+    """log p(target) for every position, [N] float32; chunk_tokens 0: chosen by memory."""
+    if chunk_tokens <= 0:
+        chunk_tokens = max(16, CHUNK_VALUES // weight_VD.shape[0])
+    return ChunkedLogprob.apply(hidden_ND, weight_VD, targets_N, chunk_tokens)
+
+
+class ChunkedLogprob(torch.autograd.Function):
+    """Selective log-softmax whose backward computes the logits again, chunk by chunk.
+
+    With g the incoming gradient and p the softmax, d hidden = g * (W[target] - p W) and
+    d W = sum over positions of g * (onehot(target) - p) hidden; the latter is skipped
+    when the head is frozen.
+    """
+
+    @staticmethod
+    def forward(ctx, hidden_ND, weight_VD, targets_N, chunk):
+        ctx.save_for_backward(hidden_ND, weight_VD, targets_N)
+        ctx.chunk = chunk
+        weight = weight_VD.float()
+        parts = [hidden_ND.new_zeros(0, dtype=torch.float32)]
+        for start in range(0, hidden_ND.shape[0], chunk):
+            logits = hidden_ND[start: start + chunk].float() @ weight.t()
+            targets = targets_N[start: start + chunk, None]
+            parts.append(logits.gather(1, targets)[:, 0] - torch.logsumexp(logits, dim=1))
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx, grad_N):
+        hidden_ND, weight_VD, targets_N = ctx.saved_tensors
+        need_hidden, need_weight = ctx.needs_input_grad[:2]
+        weight = weight_VD.float()
+        grad_hidden = torch.empty_like(hidden_ND) if need_hidden else None
+        grad_weight = torch.zeros_like(weight) if need_weight else None
+        for start in range(0, hidden_ND.shape[0], ctx.chunk):
+            piece = slice(start, start + ctx.chunk)
+            hidden = hidden_ND[piece].float()
+            grad = grad_N[piece, None].float()
+            # Becomes d logits = g * (onehot - p) in place.
+            d_logits = torch.softmax(hidden @ weight.t(), dim=1).mul_(-grad)
+            d_logits.scatter_add_(1, targets_N[piece, None], grad)
+            if need_hidden:
+                grad_hidden[piece] = (d_logits @ weight).to(hidden_ND.dtype)
+            if need_weight:
+                grad_weight.addmm_(d_logits.t(), hidden)
+        if need_weight:
+            grad_weight = grad_weight.to(weight_VD.dtype)
+        return grad_hidden, grad_weight, None, None

@@ -1,0 +1,105 @@
+"""Low-rank adapters on every linear layer of the decoder blocks.
+
+y = W x + (alpha / R) * B A dropout(x), with W frozen in the compute type and A [R, in],
+B [out, R] in float32. B starts at zero, so an untrained adapter changes nothing. The
+files it writes are PEFT's: adapter_config.json and adapter_model.safetensors.
+"""
+
+import json
+import math
+import os
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from .errors import invalid
+
+PREFIX = "base_model.model."
+
+
+class LoraLinear(nn.Module):
+    def __init__(self, base: nn.Linear, rank: int, alpha: float, dropout: float):
+        super().__init__()
+        self.base = base
+        self.scale = alpha / rank
+        self.dropout = dropout
+        device = base.weight.device
+        self.lora_A = nn.Parameter(torch.zeros(rank, base.in_features, device=device))
+        self.lora_B = nn.Parameter(torch.zeros(base.out_features, rank, device=device))
+
+    def forward(self, x):
+        y = self.base(x)
+        if self.training and self.dropout > 0:
+            x = F.dropout(x, self.dropout)
+        low = F.linear(x, self.lora_A.to(x.dtype))
+        return y + self.scale * F.linear(low, self.lora_B.to(x.dtype))
+
+
+def add_adapters(model, config, seed: int):
+    """Freeze the model and put an adapter on each linear layer of its blocks, in place.
+
+    A is drawn layer by layer from one generator, so that the start depends on seed alone.
+    """
+    for parameter in model.parameters():
+        parameter.requires_grad_(False)
+    generator = torch.Generator().manual_seed(seed)
+    for name in linear_names(model):
+        parent, _, attribute = name.rpartition(".")
+        layer = LoraLinear(model.get_submodule(name), config.rank, config.alpha, config.dropout)
+        with torch.no_grad():
+            start = torch.empty(layer.lora_A.shape)
+            nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator)
+            layer.lora_A.copy_(start)
+        setattr(model.get_submodule(parent), attribute, layer)
+    return model
+
+
+def linear_names(model):
+    """Names of the linear layers inside decoder blocks, in model order; not the head."""
+    return [name for name, module in model.named_modules()
+            if isinstance(module, nn.Linear) and ".layers." in f".{name}"]
+
+
+def save_adapter(directory, weights, config, base_name: str):
+    """Write PEFT's two files. weights: {layer.lora_A or layer.lora_B: float32 tensor}."""
+    os.makedirs(directory, exist_ok=True)
+    save_file({f"{PREFIX}{name}.weight": tensor.detach().float().cpu().contiguous() for name, tensor in weights.items()},
+              os.path.join(directory, "adapter_model.safetensors"), metadata={"format": "pt"})
+    document = {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base_name,
+        "r": config.rank,
+        "lora_alpha": config.alpha,
+        "lora_dropout": config.dropout,
+        "target_modules": sorted({name.rsplit(".", 2)[-2] for name in weights}),
+        "bias": "none",
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "use_rslora": False,
+        "use_dora": False,
+    }
+    with open(os.path.join(directory, "adapter_config.json"), "w", encoding="utf-8") as file:
+        json.dump(document, file, indent=2)
+        file.write("\n")
+
+
+def load_adapter(directory):
+    """Read PEFT's files: ({layer: (A, B)}, scale). Refuses variants that change the formula."""
+    try:
+        with open(os.path.join(directory, "adapter_config.json"), encoding="utf-8") as file:
+            document = json.load(file)
+        tensors = load_file(os.path.join(directory, "adapter_model.safetensors"))
+    except (OSError, ValueError) as error:
+        raise invalid(f"read adapter {directory}: {error}") from None
+    if document.get("peft_type") != "LORA" or document.get("use_dora") or document.get("bias", "none") != "none":
+        raise invalid(f"adapter {directory}: only plain LoRA without bias or DoRA can be merged")
+    rank = document["r"]
+    scale = document["lora_alpha"] / (math.sqrt(rank) if document.get("use_rslora") else rank)
+    layers: dict = {}
+    for name, tensor in tensors.items():
+        layer, _, part = name.removeprefix(PREFIX).removesuffix(".weight").rpartition(".")
+        layers.setdefault(layer, {})[part] = tensor
+    return {layer: (parts["lora_A"], parts["lora_B"]) for layer, parts in layers.items()}, scale
