@@ -138,3 +138,23 @@ type Quarantined struct {
 	// Request is the row or the call that failed, as JSON.
 	Request string `parquet:"request"`
 }
+
+// ShardResult is what the work on one shard returns to its stage.
+type ShardResult struct {
+	Shard  int   `json:"shard"`
+	Reused bool  `json:"reused"`
+	Books  Books `json:"books"`
+}
+
+// ResultOf shortens a commit record.
+func ResultOf(r CommitRecord, reused bool) ShardResult {
+	return ShardResult{Shard: r.Shard, Reused: reused, Books: r.Books}
+}
+
+// Heartbeat is what an activity tells people while it works. Loss is nil but in
+// training.
+type Heartbeat struct {
+	Done  int      `json:"done"`
+	Total int      `json:"total"`
+	Loss  *float64 `json:"loss,omitempty"`
+}

@@ -17,7 +17,8 @@ type Turn struct {
 	// History is the golden history: alternating user and assistant messages of
 	// the turns before, empty at Index 0. It holds no system message.
 	History []Message `parquet:"history"`
-	// Query is the user's message of this turn.
+	// Query is the user's message of this turn. It is "" where the instruction
+	// has no system message and System is the user's message itself (IFEval).
 	Query string `parquet:"query"`
 	// Constraints are all constraints of the profile, ordered by Start.
 	Constraints []Constraint `parquet:"constraints"`
@@ -40,4 +41,15 @@ func (t Turn) TriggeredConstraints() []Constraint {
 		}
 	}
 	return out
+}
+
+// Messages renders the prompt of the turn.
+func (t Turn) Messages() []Message {
+	if t.Query == "" {
+		return []Message{{Role: "user", Content: t.System}}
+	}
+	out := make([]Message, 0, len(t.History)+2)
+	out = append(out, Message{Role: "system", Content: t.System})
+	out = append(out, t.History...)
+	return append(out, Message{Role: "user", Content: t.Query})
 }

@@ -1,0 +1,151 @@
+package judge
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+
+	"go.temporal.io/sdk/activity"
+
+	"rpo/activities/chat"
+	"rpo/activities/store"
+	"rpo/schemas"
+)
+
+// Models finds the judge model that an input names; its contract is that of
+// sample.Models.
+type Models interface {
+	Model(ctx context.Context, endpoint, model string) (m chat.Model, release func(), err error)
+}
+
+// Activities of the judge step.
+type Activities struct {
+	Store  store.Store
+	Models Models
+}
+
+// ShardInput is the work on one shard.
+type ShardInput struct {
+	store.Shard
+	schemas.JudgeOptions
+}
+
+// JudgeShard judges the responses of a shard.
+func (a *Activities) JudgeShard(ctx context.Context, in ShardInput) (schemas.ShardResult, error) {
+	r, reused, err := store.RunShard(ctx, a.Store, in.Shard, func(ctx context.Context, w *store.Work) error {
+		turns, err := store.Table[schemas.Turn](ctx, w, schemas.TableTurn)
+		if err != nil {
+			return err
+		}
+		responses, err := store.Table[schemas.Response](ctx, w, schemas.TableResponse)
+		if err != nil {
+			return err
+		}
+		m, release, err := Judge(ctx, a.Models, turns, in.JudgeOptions)
+		if err != nil {
+			return err
+		}
+		defer release()
+		rows, err := Shard(ctx, m, turns, usable(responses, w), w)
+		if err != nil {
+			return err
+		}
+		return store.PutTable(ctx, w, schemas.TableVerdict, rows)
+	})
+	return schemas.ResultOf(r, reused), err
+}
+
+// usable drops, and counts as skipped, responses that were cut off and those that
+// repeat another one of their turn.
+func usable(responses []schemas.Response, w *store.Work) []schemas.Response {
+	var out []schemas.Response
+	for _, r := range responses {
+		if r.DuplicateOf == nil && r.FinishReason != "length" {
+			out = append(out, r)
+			continue
+		}
+		w.Record.Books.In++
+		w.Record.Books.Skipped++
+	}
+	return out
+}
+
+// Judge finds the judge model if any of the turns needs one. The zero Model
+// stands for "no judge".
+func Judge(ctx context.Context, models Models, turns []schemas.Turn, o schemas.JudgeOptions) (chat.Model, func(), error) {
+	needed := slices.ContainsFunc(turns, func(t schemas.Turn) bool {
+		return slices.ContainsFunc(t.TriggeredConstraints(), func(c schemas.Constraint) bool { return c.Rule.IsZero() })
+	})
+	if !needed || o.JudgeEndpoint == "" {
+		return chat.Model{}, func() {}, nil
+	}
+	return models.Model(ctx, o.JudgeEndpoint, o.JudgeModel)
+}
+
+// Shard judges the responses. One whose verdicts cannot be had is set aside whole, so
+// that the verdicts of a response are complete or absent.
+func Shard(ctx context.Context, m chat.Model, turns []schemas.Turn, responses []schemas.Response, w *store.Work) ([]schemas.Verdict, error) {
+	byID := make(map[string]schemas.Turn, len(turns))
+	for _, t := range turns {
+		byID[t.TurnID] = t
+	}
+	type result struct {
+		verdicts []schemas.Verdict
+		rest     []schemas.Constraint
+		err      error
+	}
+	results := make([]result, len(responses))
+	var asked []int
+	for i, r := range responses {
+		w.Record.Books.In++
+		t, ok := byID[r.TurnID]
+		if !ok {
+			return nil, schemas.Errorf(schemas.CorruptData, "response %s is of turn %s, which the shard lacks", r.ResponseID, r.TurnID)
+		}
+		results[i].verdicts, results[i].rest, results[i].err = ByRules(r, t.TriggeredConstraints())
+		switch {
+		case results[i].err != nil || len(results[i].rest) == 0:
+		case m.Completer == nil:
+			results[i].err = schemas.Errorf(schemas.InvalidInput,
+				"constraint %s has no rule and no judge_endpoint was given: name one", results[i].rest[0].ConstraintID)
+		default:
+			asked = append(asked, i)
+		}
+	}
+	var mu sync.Mutex
+	done := 0
+	err := m.Each(ctx, len(asked), func(ctx context.Context, k int) error {
+		i := asked[k]
+		r := responses[i]
+		verdicts, used, err := ByModel(ctx, m, byID[r.TurnID], r, results[i].rest)
+		mu.Lock()
+		defer mu.Unlock()
+		w.Record.Calls += int64(used.Calls)
+		w.Record.PromptTokens += used.Usage.PromptTokens
+		w.Record.CompletionTokens += used.Usage.CompletionTokens
+		done++
+		activity.RecordHeartbeat(ctx, schemas.Heartbeat{Done: done, Total: len(asked)})
+		if err != nil && !chat.RowError(err) {
+			return err
+		}
+		results[i].err = err
+		results[i].verdicts = append(results[i].verdicts, verdicts...)
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	var rows []schemas.Verdict
+	for i, r := range responses {
+		if err := results[i].err; err != nil {
+			request, _ := json.Marshal(r)
+			w.Quarantine(schemas.TableResponse, r.ResponseID, err, string(request))
+			continue
+		}
+		w.Record.Books.OK++
+		rows = append(rows, results[i].verdicts...)
+	}
+	w.Count("verdicts", int64(len(rows)))
+	return rows, nil
+}

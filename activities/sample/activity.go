@@ -1,0 +1,104 @@
+package sample
+
+import (
+	"context"
+	"encoding/json"
+	"slices"
+	"sync"
+
+	"go.temporal.io/sdk/activity"
+
+	"rpo/activities/chat"
+	"rpo/activities/store"
+	"rpo/schemas"
+)
+
+// Models finds the model that an input names. An unknown name is an InvalidInput
+// error that lists the names there are. The model is the one to ask for and
+// stays usable until release is called.
+type Models interface {
+	Model(ctx context.Context, endpoint, model string) (m chat.Model, release func(), err error)
+}
+
+// Activities of the sample step.
+type Activities struct {
+	Store  store.Store
+	Models Models
+}
+
+// ShardInput is the work on one shard.
+type ShardInput struct {
+	store.Shard
+	schemas.SampleOptions
+}
+
+// SampleShard samples the responses of a shard's turns.
+func (a *Activities) SampleShard(ctx context.Context, in ShardInput) (schemas.ShardResult, error) {
+	r, reused, err := store.RunShard(ctx, a.Store, in.Shard, func(ctx context.Context, w *store.Work) error {
+		turns, err := store.Table[schemas.Turn](ctx, w, schemas.TableTurn)
+		if err != nil {
+			return err
+		}
+		m, release, err := a.Models.Model(ctx, in.Endpoint, in.Model)
+		if err != nil {
+			return err
+		}
+		defer release()
+		rows, err := Shard(ctx, m, turns, in.SampleOptions, w)
+		if err != nil {
+			return err
+		}
+		return store.PutTable(ctx, w, schemas.TableResponse, rows)
+	})
+	return schemas.ResultOf(r, reused), err
+}
+
+// Shard samples all turns, as many at once as the model allows, and keeps the
+// order of the turns in its rows. A turn whose request the endpoint refuses for
+// good is set aside; any other failure ends the shard.
+func Shard(ctx context.Context, m chat.Model, turns []schemas.Turn, o schemas.SampleOptions, w *store.Work) ([]schemas.Response, error) {
+	type answer struct {
+		request  chat.Request
+		response chat.Response
+		err      error
+	}
+	answers := make([]answer, len(turns))
+	var done sync.Mutex
+	count := 0
+	err := m.Each(ctx, len(turns), func(ctx context.Context, i int) error {
+		req := Request(turns[i], o, m.Name)
+		resp, err := m.Complete(ctx, req)
+		answers[i] = answer{req, resp, err}
+		done.Lock()
+		count++
+		activity.RecordHeartbeat(ctx, schemas.Heartbeat{Done: count, Total: len(turns)})
+		done.Unlock()
+		if err != nil && !chat.RowError(err) {
+			return err
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if len(turns) > 0 && !slices.ContainsFunc(answers, func(a answer) bool { return a.err == nil }) {
+		// Not one row got through: that is the endpoint's fault, not the rows'.
+		return nil, answers[0].err
+	}
+	var rows []schemas.Response
+	for i, t := range turns {
+		w.Record.Books.In++
+		w.Record.Calls += int64(answers[i].response.Calls)
+		w.Record.PromptTokens += answers[i].response.Usage.PromptTokens
+		w.Record.CompletionTokens += answers[i].response.Usage.CompletionTokens
+		if err := answers[i].err; err != nil {
+			request, _ := json.Marshal(answers[i].request.Messages)
+			w.Quarantine(schemas.TableTurn, t.TurnID, err, string(request))
+			continue
+		}
+		w.Record.Books.OK++
+		rows = append(rows, Rows(t, o, answers[i].request, m.Name, answers[i].response.Choices)...)
+	}
+	w.Count("responses", int64(len(rows)))
+	return rows, nil
+}

@@ -1,0 +1,164 @@
+package store
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"slices"
+	"strconv"
+
+	"rpo/schemas"
+)
+
+// Activities open and close stages.
+type Activities struct{ Store Store }
+
+// OpenStageInput names a stage's input and all that determines its output.
+type OpenStageInput struct {
+	Stage    string `json:"stage"`
+	Manifest string `json:"manifest"`
+	// Split limits the stage to shards of one split.
+	Split string `json:"split"`
+	// Config is whatever else the output depends on: options, models, versions.
+	Config     any   `json:"config"`
+	Generation int64 `json:"generation"`
+}
+
+// OpenStageResult is a stage's identity and size.
+type OpenStageResult struct {
+	Job        string `json:"job"`
+	ConfigHash string `json:"config_hash"`
+	Shards     int    `json:"shards"`
+}
+
+// OpenStage derives the job from the configuration, the input's content and the
+// generation, so that the same work has the same job wherever it is started.
+func (a *Activities) OpenStage(ctx context.Context, in OpenStageInput) (OpenStageResult, error) {
+	m, err := GetManifest(ctx, a.Store, in.Manifest)
+	if err != nil {
+		return OpenStageResult{}, err
+	}
+	var objects []schemas.Object
+	n := 0
+	for _, s := range m.Shards {
+		if s.Split == in.Split {
+			n++
+			for _, o := range s.Objects {
+				objects = append(objects, o)
+			}
+		}
+	}
+	if n == 0 {
+		return OpenStageResult{}, schemas.Errorf(schemas.InvalidInput, "manifest %s has no shard of split %q", in.Manifest, in.Split)
+	}
+	config, err := json.Marshal(in.Config)
+	if err != nil {
+		return OpenStageResult{}, schemas.Errorf(schemas.Internal, "encode configuration of stage %s: %w", in.Stage, err)
+	}
+	sum := sha256.Sum256(config)
+	hash := hex.EncodeToString(sum[:])
+	job := schemas.ID("job", in.Stage, hash, schemas.Hash(objects), strconv.FormatInt(in.Generation, 10))
+	return OpenStageResult{Job: job, ConfigHash: hash, Shards: n}, nil
+}
+
+// ListShardsInput asks for one page of the shards of a stage that are not
+// committed yet.
+type ListShardsInput struct {
+	Job      string `json:"job"`
+	Stage    string `json:"stage"`
+	Manifest string `json:"manifest"`
+	Split    string `json:"split"`
+	// Offset counts the shards of the split, committed ones included.
+	Offset int `json:"offset"`
+	Limit  int `json:"limit"`
+}
+
+// ListShardsResult is one page: Todo are the numbers of the shards to work on.
+type ListShardsResult struct {
+	Todo []int `json:"todo"`
+	Done int   `json:"done"`
+}
+
+// ListShards lists the shards without a commit record.
+func (a *Activities) ListShards(ctx context.Context, in ListShardsInput) (ListShardsResult, error) {
+	m, err := GetManifest(ctx, a.Store, in.Manifest)
+	if err != nil {
+		return ListShardsResult{}, err
+	}
+	committed, err := committedNumbers(ctx, a.Store, in.Job, in.Stage)
+	if err != nil {
+		return ListShardsResult{}, err
+	}
+	all := splitShards(m, in.Split)
+	var out ListShardsResult
+	for _, s := range all[min(in.Offset, len(all)):min(in.Offset+in.Limit, len(all))] {
+		if committed[s.Shard] {
+			out.Done++
+		} else {
+			out.Todo = append(out.Todo, s.Shard)
+		}
+	}
+	return out, nil
+}
+
+// CloseStageInput names a stage all of whose shards are committed or given up.
+type CloseStageInput struct {
+	Job      string `json:"job"`
+	Stage    string `json:"stage"`
+	Manifest string `json:"manifest"`
+	Split    string `json:"split"`
+	// Failed are the shards that were given up.
+	Failed []schemas.ShardFailure `json:"failed,omitempty"`
+}
+
+// CloseStage writes the stage's manifest from its commit records and sums their
+// books. A shard that is neither committed nor given up is an error, so that
+// nothing is lost in silence.
+func (a *Activities) CloseStage(ctx context.Context, in CloseStageInput) (schemas.StageResult, error) {
+	parent, err := GetManifest(ctx, a.Store, in.Manifest)
+	if err != nil {
+		return schemas.StageResult{}, err
+	}
+	records, err := CommittedShards(ctx, a.Store, in.Job, in.Stage)
+	if err != nil {
+		return schemas.StageResult{}, err
+	}
+	byNumber := make(map[int]schemas.CommitRecord, len(records))
+	for _, r := range records {
+		byNumber[r.Shard] = r
+	}
+	m := schemas.Manifest{Job: in.Job, Stage: in.Stage, Counts: map[string]int64{}}
+	out := schemas.StageResult{Stage: in.Stage, Job: in.Job, Failed: in.Failed}
+	for _, s := range splitShards(parent, in.Split) {
+		r, ok := byNumber[s.Shard]
+		if !ok {
+			if !slices.ContainsFunc(in.Failed, func(f schemas.ShardFailure) bool { return f.Shard == s.Shard }) {
+				return out, schemas.Errorf(schemas.CorruptData, "close stage %s of job %s: shard %d has no commit record", in.Stage, in.Job, s.Shard)
+			}
+			continue
+		}
+		m.Shards = append(m.Shards, schemas.ManifestShard{Shard: s.Shard, Split: r.Split, Objects: r.Outputs})
+		m.Books = m.Books.Add(r.Books)
+		for k, n := range r.Counts {
+			m.Counts[k] += n
+		}
+		out.Shards++
+		out.Calls += r.Calls
+		out.PromptTokens += r.PromptTokens
+		out.CompletionTokens += r.CompletionTokens
+	}
+	out.Books, out.Counts = m.Books, m.Counts
+	out.Manifest, err = PutManifest(ctx, a.Store, m)
+	return out, err
+}
+
+func splitShards(m schemas.Manifest, split string) []schemas.ManifestShard {
+	var out []schemas.ManifestShard
+	for _, s := range m.Shards {
+		if s.Split == split {
+			out = append(out, s)
+		}
+	}
+	return out
+}
