@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"log"
-	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -20,11 +19,7 @@ import (
 const stopWithin = 8 * time.Second
 
 func main() {
-	// Standard output belongs to the ready line. The embedded servers print
-	// notices with fmt.Print, which must not reach a program reading that line.
-	stdout := os.Stdout
-	os.Stdout = os.Stderr
-	os.Exit(run(os.Args[1:], stdout, os.Stderr))
+	os.Exit(run(os.Args[1:], os.Stdout, os.Stderr))
 }
 
 // run returns the exit status: 0 after a stop that was asked for, 1 after a
@@ -61,6 +56,23 @@ type readyLine struct {
 	CredentialsFile string `json:"credentials_file,omitempty"`
 }
 
+func describe(opts *options, state *state) readyLine {
+	var ready readyLine
+	if opts.temporal {
+		ready.Temporal = opts.temporalAddress()
+		ready.Namespace = opts.namespaces[0]
+	}
+	if opts.ui {
+		ready.UI = "http://" + opts.uiAddress()
+	}
+	if opts.s3 {
+		ready.S3 = "http://" + opts.s3Address()
+		ready.Bucket = opts.bucket
+		ready.CredentialsFile = state.credentialsFile
+	}
+	return ready
+}
+
 // serve starts what opts ask for, prints the ready line and returns when ctx
 // is done or a server ends by itself. release gives signals their default
 // effect back, so that a second Ctrl-C ends a slow stop.
@@ -73,6 +85,9 @@ func serve(ctx context.Context, release func(), opts *options, stdout io.Writer)
 		return err
 	}
 	defer state.close()
+	// Standard output belongs to the ready line: the embedded servers print
+	// notices with fmt.Print and log.Print, which must not reach its reader.
+	os.Stdout = state.log
 	log.SetOutput(state.log)
 
 	var stops []func()
@@ -92,39 +107,34 @@ func serve(ctx context.Context, release func(), opts *options, stdout io.Writer)
 	}
 	defer stopAll()
 
-	ready := readyLine{}
 	failed := make(chan error, 1)
-	if opts.s3 {
-		stop, err := startObjectServer(ctx, opts, state, failed)
+	for _, part := range []struct {
+		runs  bool
+		start func() (stop func(), err error)
+	}{
+		{opts.s3, func() (func(), error) { return startObjectServer(ctx, opts, state, failed) }},
+		{opts.temporal, func() (func(), error) { return startTemporal(ctx, opts, state) }},
+		{opts.ui, func() (func(), error) { return startUI(ctx, opts) }},
+	} {
+		if !part.runs {
+			continue
+		}
+		stop, err := part.start()
+		if ctx.Err() != nil {
+			if err == nil {
+				stops = append(stops, stop)
+			}
+			return nil // asked to stop before it was ready
+		}
+		if err != nil && state.logFile != "" {
+			return fmt.Errorf("%w (log: %s)", err, state.logFile)
+		}
 		if err != nil {
 			return err
 		}
 		stops = append(stops, stop)
-		ready.S3 = (&url.URL{Scheme: "http", Host: opts.s3Address()}).String()
-		ready.Bucket = opts.bucket
-		ready.CredentialsFile = state.credentialsFile
 	}
-	if opts.temporal {
-		stop, err := startTemporal(ctx, opts, state)
-		if err != nil {
-			return err
-		}
-		stops = append(stops, stop)
-		ready.Temporal = opts.temporalAddress()
-		ready.Namespace = opts.namespaces[0]
-	}
-	if opts.ui {
-		stop, err := startUI(ctx, opts)
-		if err != nil {
-			return err
-		}
-		stops = append(stops, stop)
-		ready.UI = (&url.URL{Scheme: "http", Host: opts.uiAddress()}).String()
-	}
-	if ctx.Err() != nil {
-		return nil
-	}
-	line, err := json.Marshal(ready)
+	line, err := json.Marshal(describe(opts, state))
 	if err != nil {
 		return fmt.Errorf("encode the ready line: %w", err)
 	}

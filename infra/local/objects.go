@@ -12,6 +12,7 @@ import (
 	awscredentials "github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	s3types "github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"github.com/versity/versitygw/auth"
 	"github.com/versity/versitygw/backend/meta"
 	"github.com/versity/versitygw/backend/posix"
 	"github.com/versity/versitygw/embedgw"
@@ -53,6 +54,7 @@ func startObjectServer(ctx context.Context, o *options, st *state, failed chan<-
 		ended <- embedgw.RunVersityGW(gatewayCtx, backend, &embedgw.Config{
 			RootUserAccess:    key.accessKey,
 			RootUserSecret:    key.secretKey,
+			IAMService:        newSoleAccount(key),
 			Region:            region,
 			Ports:             []string{o.s3Address()},
 			MaxConnections:    maxS3Connections,
@@ -83,6 +85,26 @@ func startObjectServer(ctx context.Context, o *options, st *state, failed chan<-
 		return nil, err
 	}
 	return stop, nil
+}
+
+// soleAccount is the account service of a server with one key. It answers an
+// unknown access key with 403 InvalidAccessKeyId, as S3 does; the gateway's own
+// says 404, which a client takes for a missing object.
+type soleAccount struct {
+	auth.IAMService
+	accessKey string
+}
+
+func newSoleAccount(key credentials) soleAccount {
+	root := auth.Account{Access: key.accessKey, Secret: key.secretKey, Role: auth.RoleAdmin}
+	return soleAccount{auth.NewIAMServiceSingle(root), key.accessKey}
+}
+
+func (s soleAccount) GetUserAccount(access string) (auth.Account, error) {
+	if access != s.accessKey {
+		return auth.Account{}, auth.ErrNoSuchUser
+	}
+	return s.IAMService.GetUserAccount(access)
 }
 
 // metadataStore keeps ETags and checksums beside the objects in extended

@@ -17,7 +17,7 @@ type state struct {
 	objects         string // folder of the S3 server
 	objectMetadata  string // folder used where the file system has no extended attributes
 	credentialsFile string
-	log             io.Writer
+	log             *os.File
 	logFile         string // empty: standard error
 
 	closers []io.Closer
