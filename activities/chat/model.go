@@ -17,6 +17,35 @@ type Model struct {
 	Slots chan struct{}
 }
 
+// Models finds the models that inputs name. What stands behind a name, address,
+// key and limits, is the worker's own configuration, so that nobody who may start
+// a workflow can make a worker call elsewhere.
+type Models interface {
+	// Model returns a model that stays usable until release is called. model may
+	// be "" for the endpoint's own. An unknown name is an InvalidInput error that
+	// lists the names there are.
+	Model(ctx context.Context, endpoint, model string) (m Model, release func(), err error)
+	// Identify checks that the endpoint answers and speaks the protocol, and
+	// returns what determines the model's replies: its name, or the hash of its
+	// weights where the worker knows them.
+	Identify(ctx context.Context, endpoint, model string) (string, error)
+}
+
+// Activities check endpoints.
+type Activities struct{ Models Models }
+
+// DescribeModelInput names a model.
+type DescribeModelInput struct {
+	Endpoint string `json:"endpoint"`
+	Model    string `json:"model"`
+}
+
+// DescribeModel fails at once if the endpoint is down or speaks nonsense, before
+// anything is written, and returns the model's identity.
+func (a *Activities) DescribeModel(ctx context.Context, in DescribeModelInput) (string, error) {
+	return a.Models.Identify(ctx, in.Endpoint, in.Model)
+}
+
 // Each calls do for 0 to n-1, as many at once as the model's slots allow, and
 // returns the first error after cancelling the rest.
 func (m Model) Each(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {

@@ -10,16 +10,10 @@ import (
 	"rpo/schemas"
 )
 
-// Models finds the models that an input names; its contract is that of
-// sample.Models.
-type Models interface {
-	Model(ctx context.Context, endpoint, model string) (m chat.Model, release func(), err error)
-}
-
 // Activities of the evaluate step.
 type Activities struct {
 	Store  store.Store
-	Models Models
+	Models chat.Models
 }
 
 // ShardInput is the work on one shard.

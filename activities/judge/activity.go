@@ -13,16 +13,10 @@ import (
 	"rpo/schemas"
 )
 
-// Models finds the judge model that an input names; its contract is that of
-// sample.Models.
-type Models interface {
-	Model(ctx context.Context, endpoint, model string) (m chat.Model, release func(), err error)
-}
-
 // Activities of the judge step.
 type Activities struct {
 	Store  store.Store
-	Models Models
+	Models chat.Models
 }
 
 // ShardInput is the work on one shard.
@@ -73,7 +67,7 @@ func usable(responses []schemas.Response, w *store.Work) []schemas.Response {
 
 // Judge finds the judge model if any of the turns needs one. The zero Model
 // stands for "no judge".
-func Judge(ctx context.Context, models Models, turns []schemas.Turn, o schemas.JudgeOptions) (chat.Model, func(), error) {
+func Judge(ctx context.Context, models chat.Models, turns []schemas.Turn, o schemas.JudgeOptions) (chat.Model, func(), error) {
 	needed := slices.ContainsFunc(turns, func(t schemas.Turn) bool {
 		return slices.ContainsFunc(t.TriggeredConstraints(), func(c schemas.Constraint) bool { return c.Rule.IsZero() })
 	})

@@ -225,5 +225,8 @@ func judgedBy(constraints []schemas.Constraint, sets ...map[string]schemas.Verdi
 	return out
 }
 
+// countPrefix begins the names under which training pairs are counted by margin g.
+const countPrefix = "pairs_g"
+
 // CountKey names the count of training pairs with margin g.
-func CountKey(g float64) string { return "pairs_g" + strconv.Itoa(int(g)) }
+func CountKey(g float64) string { return countPrefix + strconv.Itoa(int(g)) }

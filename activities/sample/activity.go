@@ -13,17 +13,10 @@ import (
 	"rpo/schemas"
 )
 
-// Models finds the model that an input names. An unknown name is an InvalidInput
-// error that lists the names there are. The model is the one to ask for and
-// stays usable until release is called.
-type Models interface {
-	Model(ctx context.Context, endpoint, model string) (m chat.Model, release func(), err error)
-}
-
 // Activities of the sample step.
 type Activities struct {
 	Store  store.Store
-	Models Models
+	Models chat.Models
 }
 
 // ShardInput is the work on one shard.

@@ -1,0 +1,311 @@
+package train
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+
+	"rpo/activities/store"
+	"rpo/schemas"
+)
+
+// Activities of the train step.
+type Activities struct {
+	Store store.Store
+	Node  Node
+}
+
+// Input is one training job.
+type Input struct {
+	Job        string `json:"job"`
+	ConfigHash string `json:"config_hash"`
+	// Manifest lists pairs and reference values.
+	Manifest string `json:"manifest"`
+	schemas.TrainOptions
+}
+
+// config is the trainer's configuration file.
+type config struct {
+	Version         int      `json:"version"`
+	ModelDir        string   `json:"model_dir"`
+	Data            []string `json:"data"`
+	Reference       []string `json:"reference"`
+	OutDir          string   `json:"out_dir"`
+	Loss            string   `json:"loss"`
+	MarginScale     string   `json:"margin_scale"`
+	Beta            float64  `json:"beta"`
+	Gamma           float64  `json:"gamma"`
+	Epochs          int      `json:"epochs"`
+	MaxSteps        int      `json:"max_steps"`
+	PairsPerStep    int      `json:"pairs_per_step"`
+	PairsPerBatch   int      `json:"pairs_per_batch"`
+	LearningRate    float64  `json:"learning_rate"`
+	Lora            *lora    `json:"lora"`
+	Seed            int64    `json:"seed"`
+	MaxTokens       int      `json:"max_tokens"`
+	HeldOutFraction float64  `json:"held_out_fraction"`
+	CheckpointEvery int      `json:"checkpoint_every"`
+	Export          []string `json:"export"`
+	Device          string   `json:"device"`
+	DType           string   `json:"dtype"`
+	Threads         int      `json:"threads"`
+}
+
+type lora struct {
+	Rank  int     `json:"rank"`
+	Alpha float64 `json:"alpha"`
+}
+
+// result is the trainer's result file.
+type result struct {
+	Status         string   `json:"status"`
+	Reason         string   `json:"reason"`
+	TrainSteps     int64    `json:"train_steps"`
+	LossFirst      float64  `json:"loss_first"`
+	LossLast       float64  `json:"loss_last"`
+	RewardAccuracy *float64 `json:"reward_accuracy"`
+	PairsTrain     int64    `json:"pairs_train"`
+	PairsHeldOut   int64    `json:"pairs_held_out"`
+	DroppedLong    int64    `json:"dropped_long"`
+}
+
+const stage = "train"
+
+// TrainPolicy trains one model and commits its files. It goes on from the job's
+// last committed checkpoint, local or stored, whichever is newer.
+func (a *Activities) TrainPolicy(ctx context.Context, in Input) (schemas.TrainResult, error) {
+	if r, ok, err := store.Committed(ctx, a.Store, in.Job, stage, 0); err != nil || ok {
+		if err != nil {
+			return schemas.TrainResult{}, err
+		}
+		return a.load(ctx, r, 1)
+	}
+	dir, release, err := a.Node.Claim(stage, in.Job)
+	if err != nil {
+		return schemas.TrainResult{}, err
+	}
+	defer release()
+	m, err := store.GetManifest(ctx, a.Store, in.Manifest)
+	if err != nil {
+		return schemas.TrainResult{}, err
+	}
+	c, err := a.prepare(ctx, in, m, dir)
+	if err != nil {
+		return schemas.TrainResult{}, err
+	}
+	if err := a.run(ctx, in, c, dir); err != nil {
+		return schemas.TrainResult{}, err
+	}
+	var res result
+	if found, err := readJSON(filepath.Join(c.OutDir, "result.json"), &res); err != nil || !found {
+		return schemas.TrainResult{}, schemas.Errorf(schemas.Internal, "the trainer left no result: see %s", filepath.Join(dir, "log"))
+	}
+	if err := statusError(res, dir); err != nil {
+		return schemas.TrainResult{}, err
+	}
+	r, err := a.commit(ctx, in, m, res, c.OutDir)
+	if err != nil {
+		return schemas.TrainResult{}, err
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		activity.GetLogger(ctx).Warn("leave work folder", "dir", dir, "error", err)
+	}
+	return a.load(ctx, r, 0)
+}
+
+// prepare brings data and checkpoint to local disk and writes the configuration.
+func (a *Activities) prepare(ctx context.Context, in Input, m schemas.Manifest, dir string) (config, error) {
+	base, err := a.Node.Folder(in.BaseModel)
+	if err != nil {
+		return config{}, err
+	}
+	if base, err = filepath.Abs(base); err != nil {
+		return config{}, schemas.Errorf(schemas.Internal, "find model folder: %w", err)
+	}
+	c := config{
+		Version: 1, ModelDir: base, OutDir: filepath.Join(dir, "out"),
+		Loss: in.Loss, MarginScale: in.MarginScale, Beta: in.Beta, Gamma: in.Gamma,
+		Epochs: in.Epochs, MaxSteps: in.MaxSteps, PairsPerStep: in.PairsPerStep, PairsPerBatch: in.PairsPerBatch,
+		LearningRate: in.LearningRate, Seed: in.TrainSeed, MaxTokens: in.MaxLength,
+		HeldOutFraction: in.HeldOutFraction, CheckpointEvery: in.CheckpointEvery,
+		Export: []string{"adapter", "merged", "gguf"}, Reference: []string{},
+		Device: a.Node.Device, DType: a.Node.Precision(in.Precision), Threads: a.Node.Threads,
+	}
+	if in.FullFineTuning {
+		c.Export = []string{"merged", "gguf"}
+	} else {
+		c.Lora = &lora{in.LoraRank, float64(in.LoraAlpha)}
+	}
+	data := filepath.Join(dir, "data")
+	if c.Data, err = Fetch(ctx, a.Store, m.Objects(schemas.TablePair), data); err != nil {
+		return config{}, err
+	}
+	if in.Loss != "sft" {
+		if c.Reference, err = Fetch(ctx, a.Store, m.Objects(schemas.TableReference), data); err != nil {
+			return config{}, err
+		}
+	}
+	if err := os.MkdirAll(filepath.Join(c.OutDir, "checkpoints"), 0o755); err != nil {
+		return config{}, schemas.Errorf(schemas.Internal, "make output folder: %w", err)
+	}
+	// What an earlier attempt left behind must not be taken for this one's.
+	for _, name := range []string{"STOP", "result.json"} {
+		if err := os.Remove(filepath.Join(c.OutDir, name)); err != nil && !os.IsNotExist(err) {
+			return config{}, schemas.Errorf(schemas.Internal, "clear output folder: %w", err)
+		}
+	}
+	if err := restoreCheckpoint(ctx, a.Store, in.Job, c.OutDir); err != nil {
+		return config{}, err
+	}
+	return c, WriteConfig(filepath.Join(dir, "train.json"), c)
+}
+
+// run runs torchrun and copies checkpoints into the store as they appear.
+func (a *Activities) run(ctx context.Context, in Input, c config, dir string) error {
+	f := &follower{path: filepath.Join(c.OutDir, "events.jsonl")}
+	copies := make(chan string, 16)
+	copied := make(chan error, 1)
+	go func() {
+		var first error
+		for path := range copies {
+			if err := saveCheckpoint(ctx, a.Store, in.Job, path); err != nil && first == nil {
+				first = err
+			}
+		}
+		copied <- first
+	}()
+	err := Process{
+		Command: []string{a.Node.Python, "-m", "torch.distributed.run", "--standalone", "--max-restarts=0",
+			"--nproc-per-node", strconv.Itoa(in.Processes), "-m", "rpo_trainer.train", "--config", filepath.Join(dir, "train.json")},
+		Env: a.Node.Env(), Dir: dir, Log: filepath.Join(dir, "log"),
+		Progress: f.Progress,
+		Beat: func(b schemas.Heartbeat) {
+			activity.RecordHeartbeat(ctx, b)
+			for len(f.checkpoints) > 0 {
+				select {
+				case copies <- f.checkpoints[0]:
+					f.checkpoints = f.checkpoints[1:]
+					continue
+				default: // the store is behind: next time
+				}
+				break
+			}
+		},
+		Stall: time.Duration(in.StallTimeout), Stopping: activity.GetWorkerStopChannel(ctx),
+		Stop: func() { os.WriteFile(filepath.Join(c.OutDir, "STOP"), nil, 0o644) },
+	}.Run(ctx)
+	close(copies)
+	if copyErr := <-copied; copyErr != nil {
+		// Training itself went on; a lost copy costs time after a lost machine.
+		activity.GetLogger(ctx).Warn("copy checkpoint", "job", in.Job, "error", copyErr)
+	}
+	return a.explain(err, c, dir)
+}
+
+// explain prefers the trainer's own account of a failed run to its exit status.
+func (a *Activities) explain(err error, c config, dir string) error {
+	if err == nil || schemas.TypeOf(err) != schemas.Internal {
+		return err
+	}
+	var res result
+	if found, readErr := readJSON(filepath.Join(c.OutDir, "result.json"), &res); readErr == nil && found {
+		if named := statusError(res, dir); named != nil {
+			return named
+		}
+	}
+	return err
+}
+
+// statusError maps the trainer's status to a failure, nil if it is done.
+func statusError(res result, dir string) error {
+	switch res.Status {
+	case "done":
+		return nil
+	case "stopped":
+		return schemas.Errorf(schemas.Overloaded, "training stopped at step %d with a checkpoint: it goes on from there", res.TrainSteps)
+	case "invalid":
+		return schemas.Errorf(schemas.InvalidInput, "train: %s", res.Reason)
+	case "out_of_memory":
+		return schemas.Errorf(schemas.OutOfMemory, "train: %s: lower pairs_per_batch or max_length", res.Reason)
+	default:
+		return schemas.Errorf(schemas.Internal, "train: %s; see %s", res.Reason, filepath.Join(dir, "log"))
+	}
+}
+
+// commit stores the model's files under the hash of their content and commits
+// the record that names them by their path.
+func (a *Activities) commit(ctx context.Context, in Input, m schemas.Manifest, res result, out string) (schemas.CommitRecord, error) {
+	r := schemas.CommitRecord{
+		Job: in.Job, Stage: stage, Split: schemas.SplitTrain, ConfigHash: in.ConfigHash, CodeVersion: schemas.CodeVersion,
+		Outputs: map[string]schemas.Object{},
+		Books: schemas.Books{
+			In: res.PairsTrain + res.PairsHeldOut + res.DroppedLong,
+			OK: res.PairsTrain + res.PairsHeldOut, Skipped: res.DroppedLong,
+		},
+	}
+	for _, o := range m.Objects(schemas.TablePair) {
+		r.Inputs = append(r.Inputs, o.SHA256)
+	}
+	for _, top := range []string{"adapter", "merged", "model.gguf", "events.jsonl", "result.json"} {
+		err := filepath.WalkDir(filepath.Join(out, top), func(path string, d fs.DirEntry, err error) error {
+			if os.IsNotExist(err) {
+				return nil // full fine-tuning has no adapter
+			}
+			if err != nil || d.IsDir() {
+				return err
+			}
+			name, err := filepath.Rel(out, path)
+			if err != nil {
+				return err
+			}
+			r.Outputs[filepath.ToSlash(name)], err = putContent(ctx, a.Store, "models/"+in.Job+"/", path)
+			activity.RecordHeartbeat(ctx, schemas.Heartbeat{Done: int(res.TrainSteps), Total: int(res.TrainSteps)})
+			return err
+		})
+		if err != nil {
+			return r, schemas.Errorf(schemas.TypeOf(err), "store model file: %w", err)
+		}
+	}
+	r, _, err := store.Commit(ctx, a.Store, r)
+	return r, err
+}
+
+// load reads the result of a committed training.
+func (a *Activities) load(ctx context.Context, r schemas.CommitRecord, reused int) (schemas.TrainResult, error) {
+	data, err := a.Store.Get(ctx, r.Outputs["result.json"].Key)
+	if err != nil {
+		return schemas.TrainResult{}, err
+	}
+	var res result
+	if err := json.Unmarshal(data, &res); err != nil {
+		return schemas.TrainResult{}, schemas.Errorf(schemas.CorruptData, "read the result of job %s: %w", r.Job, err)
+	}
+	return schemas.TrainResult{
+		StageResult: schemas.StageResult{Stage: stage, Job: r.Job, Shards: 1, Reused: reused, Books: r.Books},
+		Model:       a.Store.URI(RecordKey(r.Job)),
+		TrainSteps:  res.TrainSteps, LossFirst: res.LossFirst, LossLast: res.LossLast, RewardAccuracy: res.RewardAccuracy,
+		PairsTrain: res.PairsTrain, PairsHeldOut: res.PairsHeldOut, DroppedLong: res.DroppedLong,
+	}, nil
+}
+
+func fileSHA256(path string) (string, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return "", schemas.Errorf(schemas.Internal, "hash file: %w", err)
+	}
+	defer f.Close()
+	h := sha256.New()
+	if _, err := io.Copy(h, f); err != nil {
+		return "", schemas.Errorf(schemas.Internal, "hash file: %w", err)
+	}
+	return hex.EncodeToString(h.Sum(nil)), nil
+}

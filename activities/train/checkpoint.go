@@ -1,0 +1,103 @@
+package train
+
+import (
+	"context"
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"rpo/activities/store"
+	"rpo/schemas"
+)
+
+// checkpointRecord names the files of one checkpoint. It is written last, so
+// that a record never names what is not there.
+type checkpointRecord struct {
+	Step  string                    `json:"step"` // folder name, "step-000050"
+	Files map[string]schemas.Object `json:"files"`
+}
+
+func checkpointFolder(job string) string { return "checkpoints/" + job + "/" }
+
+// saveCheckpoint copies a committed local checkpoint into the store. The trainer
+// keeps the last two, so a folder may vanish meanwhile: a newer one follows.
+func saveCheckpoint(ctx context.Context, s store.Store, job, dir string) error {
+	entries, err := os.ReadDir(dir)
+	if os.IsNotExist(err) {
+		return nil
+	}
+	if err != nil {
+		return schemas.Errorf(schemas.Internal, "read checkpoint %s: %w", dir, err)
+	}
+	r := checkpointRecord{Step: filepath.Base(dir), Files: map[string]schemas.Object{}}
+	for _, e := range entries {
+		o, err := putContent(ctx, s, checkpointFolder(job)+"data/", filepath.Join(dir, e.Name()))
+		if err != nil {
+			if _, gone := os.Stat(dir); os.IsNotExist(gone) {
+				return nil
+			}
+			return err
+		}
+		r.Files[e.Name()] = o
+	}
+	data, err := json.Marshal(r)
+	if err != nil {
+		return schemas.Errorf(schemas.Internal, "encode checkpoint record: %w", err)
+	}
+	return s.Put(ctx, checkpointFolder(job)+r.Step+".json", data)
+}
+
+// restoreCheckpoint brings the newest checkpoint of the job that the store has
+// into dir/checkpoints, unless a local one is as new.
+func restoreCheckpoint(ctx context.Context, s store.Store, job, dir string) error {
+	keys, err := s.List(ctx, checkpointFolder(job)+"step-", "", 0)
+	if err != nil || len(keys) == 0 {
+		return err
+	}
+	newest := keys[len(keys)-1]
+	step := strings.TrimSuffix(filepath.Base(newest), ".json")
+	local, err := filepath.Glob(filepath.Join(dir, "checkpoints", "step-??????"))
+	if err != nil {
+		return schemas.Errorf(schemas.Internal, "list checkpoints: %w", err)
+	}
+	for _, l := range local {
+		if filepath.Base(l) >= step {
+			return nil
+		}
+	}
+	data, err := s.Get(ctx, newest)
+	if err != nil {
+		return err
+	}
+	var r checkpointRecord
+	if err := json.Unmarshal(data, &r); err != nil {
+		return schemas.Errorf(schemas.CorruptData, "read checkpoint record %s: %w", newest, err)
+	}
+	tmp := filepath.Join(dir, "checkpoints", step+".download")
+	if err := os.RemoveAll(tmp); err != nil {
+		return schemas.Errorf(schemas.Internal, "clear %s: %w", tmp, err)
+	}
+	for name, o := range r.Files {
+		if filepath.Base(name) != name {
+			return schemas.Errorf(schemas.CorruptData, "checkpoint record %s names a file outside its folder", newest)
+		}
+		if err := s.GetFile(ctx, o, filepath.Join(tmp, name)); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(tmp, filepath.Join(dir, "checkpoints", step)); err != nil {
+		return schemas.Errorf(schemas.Internal, "restore checkpoint %s: %w", step, err)
+	}
+	return nil
+}
+
+// putContent stores a file under the hash of its bytes, so that two attempts
+// never overwrite each other's.
+func putContent(ctx context.Context, s store.Store, prefix, path string) (schemas.Object, error) {
+	sum, err := fileSHA256(path)
+	if err != nil {
+		return schemas.Object{}, err
+	}
+	return s.PutFile(ctx, prefix+sum+filepath.Ext(path), path)
+}

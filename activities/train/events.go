@@ -1,0 +1,65 @@
+package train
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"os"
+
+	"rpo/schemas"
+)
+
+// event is what the supervisor reads of a trainer's event line.
+type event struct {
+	Event      string  `json:"event"`
+	Step       int     `json:"step"`
+	Loss       float64 `json:"loss"`
+	TotalSteps int     `json:"total_steps"`
+	Path       string  `json:"path"`
+}
+
+// follower reads a growing file of event lines. A file that became shorter was
+// cut on resume and is read from its start.
+type follower struct {
+	path   string
+	offset int64
+	beat   schemas.Heartbeat
+	// checkpoints are the folders of the checkpoints that were committed since
+	// they were last taken.
+	checkpoints []string
+}
+
+// Progress reads what is new. An unreadable file or line is no progress: the
+// result file, not this, decides how the run went.
+func (f *follower) Progress() schemas.Heartbeat {
+	file, err := os.Open(f.path)
+	if err != nil {
+		return f.beat
+	}
+	defer file.Close()
+	if info, err := file.Stat(); err != nil || info.Size() < f.offset {
+		f.offset = 0
+	}
+	data, err := io.ReadAll(io.NewSectionReader(file, f.offset, 1<<62))
+	if err != nil {
+		return f.beat
+	}
+	end := bytes.LastIndexByte(data, '\n') + 1
+	f.offset += int64(end)
+	for line := range bytes.Lines(data[:end]) {
+		var e event
+		if json.Unmarshal(line, &e) != nil {
+			continue
+		}
+		switch e.Event {
+		case "start":
+			f.beat.Total = e.TotalSteps
+		case "step":
+			loss := e.Loss
+			f.beat.Done, f.beat.Loss = e.Step, &loss
+		case "checkpoint":
+			f.checkpoints = append(f.checkpoints, e.Path)
+		}
+	}
+	return f.beat
+}

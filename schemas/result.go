@@ -1,0 +1,80 @@
+package schemas
+
+// EvaluationResult is the result of EvaluateModel.
+type EvaluationResult struct {
+	StageResult
+	// Base and Trained are the shares of followed constraints, not applicable
+	// ones left out, over Verdicts verdicts of each arm on Profiles profiles.
+	Base     float64 `json:"base"`
+	Trained  float64 `json:"trained"`
+	Verdicts int64   `json:"verdicts"`
+	Profiles int64   `json:"profiles"`
+	// Difference is Trained minus Base; CI95 its 95 % interval with profiles as
+	// the independent units.
+	Difference float64              `json:"difference"`
+	CI95       [2]float64           `json:"ci95"`
+	Families   []FamilySatisfaction `json:"families"`
+}
+
+// TrainResult is the result of TrainModel.
+type TrainResult struct {
+	StageResult
+	// Model is the URI of the commit record that names the model's files.
+	Model          string   `json:"model"`
+	TrainSteps     int64    `json:"train_steps"`
+	LossFirst      float64  `json:"loss_first"`
+	LossLast       float64  `json:"loss_last"`
+	RewardAccuracy *float64 `json:"reward_accuracy"`
+	PairsTrain     int64    `json:"pairs_train"`
+	PairsHeldOut   int64    `json:"pairs_held_out"`
+	DroppedLong    int64    `json:"dropped_long"`
+}
+
+// PairResult is the result of BuildPairs.
+type PairResult struct {
+	StageResult
+	Dataset string `json:"dataset"`
+	// Version is the number of the published version, Hash its hash.
+	Version  int              `json:"version"`
+	Hash     string           `json:"hash"`
+	Pairs    int64            `json:"pairs"`
+	PairsByG map[string]int64 `json:"pairs_by_g"`
+}
+
+// StageStatus is the answer of the query `status` of a stage.
+type StageStatus struct {
+	Stage string `json:"stage"`
+	// Status is one of the Status constants.
+	Status string `json:"status"`
+	Job    string `json:"job,omitempty"`
+	Total  int    `json:"total"`
+	Done   int    `json:"done"`
+	// Reused counts those of Done that an earlier run had committed.
+	Reused int `json:"reused"`
+	// Failed counts the failed shards, Failures lists the first of them.
+	Failed   int            `json:"failed"`
+	Failures []ShardFailure `json:"failures,omitempty"`
+}
+
+// PipelineStatus is the answer of the query `status` of a pipeline.
+type PipelineStatus struct {
+	Status string `json:"status"`
+	// Stages lists the children in their order; those not started have no id.
+	Stages []PipelineStage `json:"stages"`
+}
+
+// PipelineStage is one stage of a pipeline.
+type PipelineStage struct {
+	Stage      string `json:"stage"`
+	Status     string `json:"status"`
+	WorkflowID string `json:"workflow_id,omitempty"`
+}
+
+// Values of every status.
+const (
+	StatusPending        = "Pending"
+	StatusRunning        = "Running"
+	StatusNeedsAttention = "NeedsAttention"
+	StatusDone           = "Done"
+	StatusFailed         = "Failed"
+)
