@@ -126,9 +126,12 @@ func (r Request) normalized(model string) (Request, error) {
 	refuse := func(format string, args ...any) (Request, error) {
 		return Request{}, schemas.Errorf(schemas.InvalidInput, "chat request: "+format, args...)
 	}
+	if r.Model == "" {
+		err := schemas.Errorf(schemas.InvalidInput, "chat request: no model: name one in the request or at the endpoint")
+		err.Cause = ErrEndpoint
+		return Request{}, err
+	}
 	switch {
-	case r.Model == "":
-		return refuse("no model: name one in the request or at the endpoint")
 	case len(r.Messages) == 0:
 		return refuse("no messages")
 	case r.N < 0:
