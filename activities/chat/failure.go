@@ -80,8 +80,9 @@ func (e Endpoint) notAnswered(caller, limited context.Context, s secret, err err
 		return e.failed(schemas.Overloaded, "is down: connection refused; start the server or mend its url")
 	case badCertificate, notTLS, errors.Is(err, http.ErrSchemeMismatch):
 		return e.misconfigured(schemas.InvalidInput, "no secure connection; mend its url or certificate: %s", said)
-	case strings.Contains(said, "malformed HTTP"):
-		return e.misconfigured(schemas.CorruptData, "does not speak HTTP: %s", said)
+	// The second is net/http's word for a server that speaks first, like SSH.
+	case strings.Contains(said, "malformed HTTP"), strings.Contains(said, "readLoopPeekFailLocked: %!w(<nil>)"):
+		return e.misconfigured(schemas.CorruptData, "does not speak HTTP")
 	default:
 		return e.failed(schemas.Overloaded, "no connection: %s", said)
 	}

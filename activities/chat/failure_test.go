@@ -170,7 +170,7 @@ func TestAServerThatIsGoneIsOverloaded(t *testing.T) {
 	}
 }
 
-// listenRaw answers every connection with text.
+// listenRaw answers the first words of every connection with text.
 func listenRaw(t *testing.T, text string) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -184,6 +184,7 @@ func listenRaw(t *testing.T, text string) string {
 			if err != nil {
 				return
 			}
+			conn.Read(make([]byte, 4096))
 			conn.Write([]byte(text))
 			conn.Close()
 		}
