@@ -172,9 +172,9 @@ var (
 )
 
 func (o *options) check() error {
-	for name, ip := range map[string]string{"--ip": o.ip, "--ui-ip": o.uiIP} {
-		if net.ParseIP(ip) == nil {
-			return fmt.Errorf("read %s %q: want an IP address such as 127.0.0.1", name, ip)
+	for _, a := range []struct{ flag, ip string }{{"--ip", o.ip}, {"--ui-ip", o.uiIP}} {
+		if net.ParseIP(a.ip) == nil {
+			return fmt.Errorf("read %s %q: want an IP address such as 127.0.0.1", a.flag, a.ip)
 		}
 	}
 	for _, p := range o.listeners() {

@@ -38,7 +38,8 @@ func openState(o *options) (*state, error) {
 		return nil, fmt.Errorf("make the folder of --dir: %w", err)
 	}
 	s.objects = filepath.Join(o.dir, "s3")
-	s.objectMetadata = filepath.Join(o.dir, "s3-metadata")
+	// The S3 backend refuses a name that begins with that of the objects' folder.
+	s.objectMetadata = filepath.Join(o.dir, "object-metadata")
 	s.credentialsFile = filepath.Join(o.dir, "credentials")
 	s.logFile = filepath.Join(o.dir, "rpo-local.log")
 	if s.dbFile == "" {
