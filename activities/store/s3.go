@@ -119,8 +119,13 @@ func (s *S3) Check(ctx context.Context) error {
 	}
 	// A listing and not HeadBucket, whose errors have no body that tells a wrong
 	// key from a forbidden bucket.
-	_, err := s.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
+	out, err := s.client.ListObjectsV2(ctx, &s3.ListObjectsV2Input{
 		Bucket: &s.bucket, Prefix: &s.prefix, MaxKeys: aws.Int32(1)})
+	if err == nil && out.Name == nil && out.KeyCount == nil && out.MaxKeys == nil {
+		// The SDK takes any page with status 200 for an empty listing.
+		return schemas.Errorf(schemas.CorruptData,
+			"open bucket %s: %s does not answer as an S3 server: mend AWS_ENDPOINT_URL_S3", s.bucket, s.endpoint)
+	}
 	return s.classify(ctx, "open", "", err)
 }
 

@@ -63,8 +63,9 @@ func (s *S3) classify(ctx context.Context, verb, key string, err error) error {
 	case status == http.StatusNotFound && key != "":
 		return schemas.Errorf(schemas.NotFound, "object %s does not exist: %w", s.URI(key), brief(err))
 	case status == http.StatusNotFound:
+		// An S3 server says NoSuchBucket; this may be any web server.
 		return schemas.Errorf(schemas.NotFound,
-			"%s: bucket %s does not exist at %s: create it or set RPO_BUCKET: %w", what, s.bucket, s.endpoint, brief(err))
+			"%s: there is no such bucket, or no S3 server: create it, set RPO_BUCKET or mend AWS_ENDPOINT_URL_S3: %w", what, brief(err))
 	case status == http.StatusUnauthorized || status == http.StatusForbidden:
 		return schemas.Errorf(schemas.InvalidInput,
 			"%s: access is denied: the credentials must be right and allowed to list, read, write and delete in the bucket: %w", what, brief(err))
