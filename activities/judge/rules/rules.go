@@ -45,7 +45,8 @@ type profile struct {
 }
 
 var profiles = map[string]profile{
-	"rpo": {version: "rpo/1", kinds: ownKinds},
+	"rpo":    {version: "rpo/1", kinds: ownKinds},
+	"ifeval": {version: "ifeval/1", kinds: ifevalKinds},
 }
 
 // Version names the exact semantics of a profile, for verdict rows, such as
