@@ -1,10 +1,12 @@
 package schemas
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strings"
 	"sync"
+	"unicode/utf8"
 
 	"github.com/apache/arrow/go/v17/arrow"
 	"github.com/apache/arrow/go/v17/arrow/array"
@@ -84,16 +86,24 @@ func arrowType(t reflect.Type, path string, dictionaries *[]string) (arrow.DataT
 	panic(fmt.Sprintf("column %s: no Arrow type for Go type %s", path, t))
 }
 
-func appendValue(b array.Builder, v reflect.Value) {
+// errNotText is a string that other Parquet readers, the trainer's among them,
+// refuse to read.
+var errNotText = errors.New("the text is not UTF-8")
+
+// appendValue appends v, whose Go type gave b's Arrow type.
+func appendValue(b array.Builder, v reflect.Value) error {
 	if v.Kind() == reflect.Pointer {
 		if v.IsNil() {
 			b.AppendNull()
-			return
+			return nil
 		}
 		v = v.Elem()
 	}
 	switch b := b.(type) {
 	case *array.StringBuilder:
+		if !utf8.ValidString(v.String()) {
+			return errNotText
+		}
 		b.Append(v.String())
 	case *array.Int64Builder:
 		b.Append(v.Int())
@@ -104,16 +114,21 @@ func appendValue(b array.Builder, v reflect.Value) {
 	case *array.StructBuilder:
 		b.Append(true)
 		for i, f := range columns(v.Type()) {
-			appendValue(b.FieldBuilder(i), v.FieldByIndex(f.Index))
+			if err := appendValue(b.FieldBuilder(i), v.FieldByIndex(f.Index)); err != nil {
+				return fmt.Errorf("column %q: %w", f.name, err)
+			}
 		}
 	case *array.ListBuilder:
 		b.Append(true)
 		for i := range v.Len() {
-			appendValue(b.ValueBuilder(), v.Index(i))
+			if err := appendValue(b.ValueBuilder(), v.Index(i)); err != nil {
+				return err
+			}
 		}
 	default:
 		panic(fmt.Sprintf("no builder for %s", b.Type()))
 	}
+	return nil
 }
 
 func readValue(a arrow.Array, i int, v reflect.Value) {

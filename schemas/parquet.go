@@ -27,7 +27,8 @@ const (
 
 // Encode writes rows as one Parquet file: zstd, no statistics (they would put
 // prompt text into the footer), dictionaries for fields tagged ",dict". Equal
-// rows give equal bytes, so an object may be named by the hash of them.
+// rows give equal bytes, so an object may be named by the hash of them. An empty
+// list comes back as nil; text that is not UTF-8 is InvalidInput.
 //
 // It encodes to memory and reads the file back before it returns, because
 // arrow v17 reports some failed writes as success; a sink that can fail must
@@ -56,7 +57,8 @@ func encode[T any](mem memory.Allocator, rows []T) ([]byte, error) {
 		return nil, Errorf(Internal, "encode %s: %w", name[T](), err)
 	}
 	if err := writeBatches(mem, w, schema, rows); err != nil {
-		return nil, Errorf(Internal, "encode %s: %w", name[T](), err)
+		w.Close() // gives the writer's buffers back; the file is dropped
+		return nil, Errorf(TypeOf(err), "encode %s: %w", name[T](), err)
 	}
 	if err := w.Close(); err != nil {
 		return nil, Errorf(Internal, "encode %s: close: %w", name[T](), err)
@@ -75,10 +77,12 @@ func writeBatches[T any](mem memory.Allocator, w *pqarrow.FileWriter, schema *ar
 	b := array.NewRecordBuilder(mem, schema)
 	defer b.Release()
 	for start := 0; start < len(rows); start += batchRows {
-		for _, row := range rows[start:min(start+batchRows, len(rows))] {
+		for n, row := range rows[start:min(start+batchRows, len(rows))] {
 			v := reflect.ValueOf(row)
 			for i, f := range columns(v.Type()) {
-				appendValue(b.Field(i), v.FieldByIndex(f.Index))
+				if err := appendValue(b.Field(i), v.FieldByIndex(f.Index)); err != nil {
+					return Errorf(InvalidInput, "row %d: column %q: %w", start+n, f.name, err)
+				}
 			}
 		}
 		rec := b.NewRecord()
