@@ -1,0 +1,157 @@
+package profile
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"math"
+	"strconv"
+
+	"rpo/schemas"
+)
+
+// Sources of the formats with a published name.
+const (
+	SourceSystemIFEval = "system_ifeval"
+	SourceIFEval       = "ifeval"
+)
+
+// importStage is the stage of the manifest and of quarantined rows.
+const importStage = "import"
+
+// Imported is what one file gave. Its books count lines: In were read, OK became
+// profiles.
+type Imported struct {
+	Profiles    []schemas.Profile
+	Turns       []schemas.Turn
+	Quarantined []schemas.Quarantined
+	Books       schemas.Books
+}
+
+// Options are the choices of an import.
+type Options struct {
+	// EvalFraction is the share of profiles, 0 to 1, that are held out for
+	// evaluation where the file does not say. The profile's id decides, so that
+	// the same profile always falls on the same side.
+	EvalFraction float64
+}
+
+func (o Options) validate() error {
+	if !(o.EvalFraction >= 0 && o.EvalFraction <= 1) {
+		return schemas.Errorf(schemas.InvalidInput, "import: the evaluation fraction must be from 0 to 1, it is %v", o.EvalFraction)
+	}
+	return nil
+}
+
+func (o Options) split(profileID string) string {
+	sum := sha256.Sum256([]byte(profileID))
+	if float64(binary.BigEndian.Uint64(sum[:8]))/(math.MaxUint64+1.0) < o.EvalFraction {
+		return schemas.SplitEval
+	}
+	return schemas.SplitTrain
+}
+
+// draft is one profile before it has ids.
+type draft struct {
+	sourceID, split, system string
+	// demands are ordered by start and do not overlap.
+	demands   []demand
+	dialogues [][]exchange
+}
+
+type demand struct {
+	span
+	family, trigger string
+	rule            schemas.Rule
+}
+
+// exchange is one turn. triggered are places in draft.demands; nil means all.
+type exchange struct {
+	query, answer string
+	triggered     []int
+}
+
+func profileID(source, sourceID, system string) string {
+	return schemas.ID(schemas.TableProfile, source, sourceID, system)
+}
+
+// add gives a draft its ids and appends its rows.
+func (in *Imported) add(source string, d draft, o Options) {
+	p := schemas.Profile{
+		ProfileID: profileID(source, d.sourceID, d.system),
+		Source:    source,
+		SourceID:  d.sourceID,
+		Split:     d.split,
+		System:    d.system,
+	}
+	if p.Split == "" {
+		p.Split = o.split(p.ProfileID)
+	}
+	for i, c := range d.demands {
+		text := d.system[c.start:c.end]
+		p.Constraints = append(p.Constraints, schemas.Constraint{
+			ConstraintID: schemas.ID("constraint", p.ProfileID, strconv.Itoa(i), text),
+			Text:         text,
+			Family:       c.family,
+			Rule:         c.rule,
+			Trigger:      c.trigger,
+			Start:        int64(c.start),
+			End:          int64(c.end),
+		})
+	}
+	in.Profiles = append(in.Profiles, p)
+	in.Books.OK++
+	for i, dialogue := range d.dialogues {
+		in.addDialogue(p, schemas.ID("dialogue", p.ProfileID, strconv.Itoa(i)), dialogue)
+	}
+}
+
+func (in *Imported) addDialogue(p schemas.Profile, id string, dialogue []exchange) {
+	var history []schemas.Message
+	for i, e := range dialogue {
+		t := schemas.Turn{
+			TurnID:      schemas.ID(schemas.TableTurn, id, strconv.Itoa(i)),
+			DialogueID:  id,
+			ProfileID:   p.ProfileID,
+			Split:       p.Split,
+			Index:       int64(i),
+			System:      p.System,
+			History:     history[:len(history):len(history)],
+			Query:       e.query,
+			Constraints: p.Constraints,
+		}
+		for place, c := range p.Constraints {
+			if e.triggers(place) {
+				t.Triggered = append(t.Triggered, c.ConstraintID)
+			}
+		}
+		in.Turns = append(in.Turns, t)
+		history = append(history,
+			schemas.Message{Role: "user", Content: e.query},
+			schemas.Message{Role: "assistant", Content: e.answer})
+	}
+}
+
+func (e exchange) triggers(place int) bool {
+	if e.triggered == nil {
+		return true
+	}
+	for _, i := range e.triggered {
+		if i == place {
+			return true
+		}
+	}
+	return false
+}
+
+// setAside books a row that cannot be used.
+func (in *Imported) setAside(rowID, reason string, row []byte) {
+	in.Books.Quarantined++
+	in.Quarantined = append(in.Quarantined, schemas.Quarantined{
+		Stage:     importStage,
+		Table:     schemas.TableProfile,
+		RowID:     rowID,
+		ErrorType: string(schemas.InvalidInput),
+		Reason:    reason,
+		Request:   string(row),
+	})
+}
