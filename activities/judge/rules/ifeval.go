@@ -15,6 +15,11 @@ var ifevalKinds = map[string]kind{
 	"keywords:forbidden_words":  {schemas.FamilyContent, wordsForbidden},
 	"keywords:letter_frequency": {schemas.FamilyContent, letterFrequency},
 
+	"language:response_language":                  {schemas.FamilyContent, responseLanguage},
+	"change_case:capital_word_frequency":          {schemas.FamilyFormat, capitalWords},
+	"change_case:english_capital":                 {schemas.FamilyFormat, englishCapital},
+	"change_case:english_lowercase":               {schemas.FamilyFormat, englishLowercase},
+	"length_constraints:number_sentences":         {schemas.FamilyFormat, numberOf("num_sentences", "relation", "Write", noun{"sentence", "sentences"}, countPunkt)},
 	"length_constraints:number_paragraphs":        {schemas.FamilyFormat, starParagraphs},
 	"length_constraints:number_words":             {schemas.FamilyFormat, numberOf("num_words", "relation", "Write", noun{"word", "words"}, runsOfWordRunes)},
 	"length_constraints:nth_paragraph_first_word": {schemas.FamilyFormat, nthParagraph},

@@ -3,7 +3,9 @@ package rules
 import (
 	"bufio"
 	"compress/gzip"
+	"crypto/sha256"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -113,4 +115,58 @@ func TestIFEvalEqualsTheOfficialVerdicts(t *testing.T) {
 		sort.Strings(report)
 		t.Logf("%s: %d stable rows of %d, wrong: %v", name, stable, len(rows), report)
 	}
+}
+
+func TestMeasuresEqualNLTKAndLangdetect(t *testing.T) {
+	dir := testData(t)
+	texts := map[string]string{}
+	for _, rows := range goldenRows(t) {
+		for _, g := range rows {
+			texts[fmt.Sprintf("%x", sha256.Sum256([]byte(g.Response)))] = g.Response
+		}
+	}
+	type measure struct {
+		Model     string `json:"model"`
+		Key       int    `json:"key"`
+		SHA256    string `json:"sha256"`
+		Words     int    `json:"num_words"`
+		Sentences int    `json:"num_sentences_punkt"`
+		Tokens    int    `json:"num_treebank_tokens"`
+		Capitals  int    `json:"num_capital_words"`
+		Language  string `json:"langdetect"`
+		Stable    bool   `json:"langdetect_stable"`
+	}
+	rows := readLines[measure](t, filepath.Join(dir, "ifeval", "measures.jsonl.gz"))
+	wrong := map[string]int{}
+	seen, stable := 0, 0
+	expect := func(m measure, what string, got, want any) {
+		if got != want {
+			if wrong[what]++; wrong[what] < 4 {
+				t.Errorf("%s key %d: %s is %v, want %v", m.Model, m.Key, what, got, want)
+			}
+		}
+	}
+	for _, m := range rows {
+		s, ok := texts[m.SHA256]
+		if !ok {
+			t.Errorf("no text for %s key %d", m.Model, m.Key)
+			continue
+		}
+		seen++
+		tokens := 0
+		treebankTokens(s, func([]byte) { tokens++ })
+		expect(m, "words", runsOfWordRunes(s), m.Words)
+		expect(m, "sentences", countPunkt(s), m.Sentences)
+		expect(m, "tokens", tokens, m.Tokens)
+		expect(m, "capital words", countCapitalTokens(s), m.Capitals)
+		if m.Stable {
+			stable++
+			got, ok := detectLanguage(s)
+			if !ok {
+				got = ""
+			}
+			expect(m, "language", got, m.Language)
+		}
+	}
+	t.Logf("%d texts, %d of them with a stable language, wrong: %v", seen, stable, wrong)
 }

@@ -24,13 +24,18 @@ func isLowerRune(r rune) bool {
 	return unicode.IsLower(r) || unicode.Is(unicode.Other_Lowercase, r)
 }
 
+func isTitleRune(r rune) bool { return r >= utf8.RuneSelf && unicode.IsTitle(r) }
+
+// isDecimal is Python's \d.
+func isDecimal(r rune) bool { return '0' <= r && r <= '9' || r >= utf8.RuneSelf && unicode.IsDigit(r) }
+
 // isUpper is str.isupper: some upper-case rune, no lower-case or title-case one.
 func isUpper(s string) bool {
 	cased := false
 	for _, r := range s {
 		if isUpperRune(r) {
 			cased = true
-		} else if isLowerRune(r) || r >= utf8.RuneSelf && unicode.IsTitle(r) {
+		} else if isLowerRune(r) || isTitleRune(r) {
 			return false
 		}
 	}
@@ -43,7 +48,7 @@ func isLower(s string) bool {
 	for _, r := range s {
 		if isLowerRune(r) {
 			cased = true
-		} else if isUpperRune(r) || r >= utf8.RuneSelf && unicode.IsTitle(r) {
+		} else if isUpperRune(r) || isTitleRune(r) {
 			return false
 		}
 	}

@@ -1,0 +1,456 @@
+package rules
+
+import (
+	_ "embed"
+	"encoding/binary"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"unicode/utf8"
+)
+
+// Language detection as langdetect 1.0.9 does it: naive Bayes over character
+// n-grams drawn at random, averaged over trials. The draws here come from a
+// fixed seed, so that one text always has one language.
+
+//go:embed data/langdetect.bin.gz
+var langdetectData []byte
+
+const (
+	minTrials     = 7  // langdetect's number of trials
+	maxTrials     = 63 // taken when the first trials disagree
+	agreement     = 0.95
+	maxDetectText = 10000 // runes
+	baseFrequency = 10000.0
+	converged     = 0.99999
+	maxDraws      = 1000
+	minLikelihood = 0.1
+)
+
+type langModel struct {
+	names []string
+	// Open addressing: keys holds n-grams of up to three runes, 21 bits each;
+	// spans the range of their entries in langs and probs.
+	keys  []uint64
+	spans []gramSpan
+	langs []uint8
+	probs []float64
+	// kanji maps a character to the one that stands for its class.
+	kanji map[rune]rune
+	// vietnamese maps a letter and a mark to the composed letter.
+	vietnamese map[[2]rune]rune
+}
+
+type gramSpan struct{ from, to uint32 }
+
+var langdetectModel = sync.OnceValue(func() *langModel {
+	d := decoder{s: unpacked(langdetectData)}
+	m := &langModel{kanji: map[rune]rune{}, vietnamese: map[[2]rune]rune{}}
+	totals := make([][3]float64, d.number())
+	for i := range totals {
+		m.names = append(m.names, d.text())
+		for n := range totals[i] {
+			totals[i][n] = float64(d.number())
+		}
+	}
+	grams := d.number()
+	size := 1 << 18
+	for size < 2*grams {
+		size *= 2
+	}
+	m.keys, m.spans = make([]uint64, size), make([]gramSpan, size)
+	for range grams {
+		gram := []rune(d.text())
+		from := uint32(len(m.langs))
+		for range d.number() {
+			lang := d.number()
+			m.langs = append(m.langs, uint8(lang))
+			m.probs = append(m.probs, float64(d.number())/totals[lang][len(gram)-1])
+		}
+		key := gramKey(gram)
+		slot := m.slot(key)
+		m.keys[slot], m.spans[slot] = key, gramSpan{from, uint32(len(m.langs))}
+	}
+	for range d.number() {
+		class := []rune(d.text())
+		for _, r := range class {
+			m.kanji[r] = class[0]
+		}
+	}
+	letters, marks := []rune(d.text()), []rune(d.text())
+	for _, mark := range marks {
+		for i, composed := range []rune(d.text()) {
+			m.vietnamese[[2]rune{letters[i], mark}] = composed
+		}
+	}
+	return m
+})
+
+// decoder reads the numbers and texts of embedded data.
+type decoder struct{ s string }
+
+func (d *decoder) number() int {
+	var b [binary.MaxVarintLen64]byte
+	n, size := binary.Uvarint(b[:copy(b[:], d.s)])
+	d.s = d.s[size:]
+	return int(n)
+}
+
+func (d *decoder) text() string {
+	n := d.number()
+	s := d.s[:n]
+	d.s = d.s[n:]
+	return s
+}
+
+// gramKey packs an n-gram; it is never 0.
+func gramKey(gram []rune) uint64 {
+	key := uint64(len(gram))
+	for _, r := range gram {
+		key = key<<20 | uint64(r)&0xfffff
+	}
+	return key
+}
+
+// slot is the place of a key in the table, or the free place for it.
+func (m *langModel) slot(key uint64) int {
+	mask := uint64(len(m.keys) - 1)
+	i := key * 0x9e3779b97f4a7c15 >> 32 & mask
+	for m.keys[i] != 0 && m.keys[i] != key {
+		i = (i + 1) & mask
+	}
+	return int(i)
+}
+
+func (m *langModel) lookup(key uint64) (gramSpan, bool) {
+	i := m.slot(key)
+	return m.spans[i], m.keys[i] == key
+}
+
+// detectLanguage returns the ISO 639-1 code (or zh-cn, zh-tw) of a text,
+// "unknown" if none is likely, and false if the text has no usable features,
+// where langdetect raises an exception.
+func detectLanguage(s string) (string, bool) {
+	m := langdetectModel()
+	g := m.read(s)
+	defer gramsPool.Put(g)
+	if !g.prepare(m) {
+		return "", false
+	}
+	r := rand.New(rand.NewPCG(0x5250, 0x4f21))
+	langs := len(m.names)
+	sum := make([]float64, langs)
+	prob := make([]float64, langs)
+	trials := 0
+	for trials < maxTrials {
+		m.trial(g, r, prob)
+		trials++
+		for i, p := range prob {
+			sum[i] += p
+		}
+		if trials >= minTrials {
+			// Later trials could hardly change an answer that almost all agree on.
+			if _, p := top(sum); p/float64(trials) > agreement {
+				break
+			}
+		}
+	}
+	best, p := top(sum)
+	if p/float64(trials) <= minLikelihood {
+		return "unknown", true
+	}
+	return m.names[best], true
+}
+
+func top(prob []float64) (int, float64) {
+	best := 0
+	for i, p := range prob {
+		if p > prob[best] {
+			best = i
+		}
+	}
+	return best, prob[best]
+}
+
+// trial draws n-grams until one language is all but certain.
+func (m *langModel) trial(g *grams, r *rand.Rand, prob []float64) {
+	for i := range prob {
+		prob[i] = 1 / float64(len(prob))
+	}
+	alpha := 0.5 + r.NormFloat64()*0.05
+	weight := alpha / baseFrequency
+	var kept [64]float64
+	for i := 0; ; i++ {
+		span := g.draw(m, r)
+		langs, probs := m.langs[span.from:span.to], m.probs[span.from:span.to]
+		for k, l := range langs {
+			kept[k] = prob[l] * (weight + probs[k])
+		}
+		for l := range prob {
+			prob[l] *= weight
+		}
+		for k, l := range langs {
+			prob[l] = kept[k]
+		}
+		if i%5 == 0 {
+			var sum, most float64
+			for _, p := range prob {
+				sum += p
+			}
+			for l := range prob {
+				prob[l] /= sum
+				most = math.Max(most, prob[l])
+			}
+			if most > converged || i >= maxDraws {
+				return
+			}
+		}
+	}
+}
+
+// grams is a normalised text, from which n-grams are drawn.
+type grams struct {
+	text []rune
+	// length is how many runes, up to 3, an n-gram that ends here may have; 0
+	// inside a word of capitals, which langdetect leaves out.
+	length []uint8
+	raw    []rune
+	// known lists the usable n-grams once draws fail too often.
+	known []gramSpan
+}
+
+var gramsPool = sync.Pool{New: func() any { return new(grams) }}
+
+// at returns the n-gram of n runes that ends at i.
+func (g *grams) at(m *langModel, i, n int) (gramSpan, bool) {
+	if n > int(g.length[i]) || n == 1 && g.text[i] == ' ' {
+		return gramSpan{}, false
+	}
+	return m.lookup(gramKey(g.text[i-n+1 : i+1]))
+}
+
+// prepare reports whether there is any n-gram to draw.
+func (g *grams) prepare(m *langModel) bool {
+	g.known = g.known[:0]
+	for i := range g.text {
+		for n := 1; n <= 3; n++ {
+			if _, ok := g.at(m, i, n); ok {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// draw returns one of the usable n-grams, all equally likely. It draws places
+// until one is usable, which costs far less than listing all of them.
+func (g *grams) draw(m *langModel, r *rand.Rand) gramSpan {
+	if len(g.known) == 0 {
+		for range 200 {
+			k := r.IntN(3 * len(g.text))
+			if span, ok := g.at(m, k/3, k%3+1); ok {
+				return span
+			}
+		}
+		for i := range g.text {
+			for n := 1; n <= 3; n++ {
+				if span, ok := g.at(m, i, n); ok {
+					g.known = append(g.known, span)
+				}
+			}
+		}
+	}
+	return g.known[r.IntN(len(g.known))]
+}
+
+// read normalises a text as langdetect does before it takes n-grams.
+func (m *langModel) read(s string) *grams {
+	g := gramsPool.Get().(*grams)
+	g.raw = appendRunes(g.raw[:0], m, withoutAddresses(s))
+	latin, other := 0, 0
+	for _, r := range g.raw {
+		if 'A' <= r && r <= 'z' {
+			latin++
+		} else if r >= 0x300 {
+			other++
+		}
+	}
+	dropLatin := latin*2 < other
+	g.text, g.length = append(g.text[:0], ' '), append(g.length[:0], 0)
+	capital := false
+	start := 0 // the blank before the word
+	last := rune(' ')
+	lastUpper := false
+	for _, r := range g.raw {
+		if dropLatin && 'A' <= r && r <= 'z' {
+			continue
+		}
+		r = m.normal(r)
+		if last == ' ' {
+			capital = false
+			start = len(g.text) - 1
+			if r == ' ' {
+				continue
+			}
+		}
+		upper := isUpperRune(r)
+		capital = upper && (capital || lastUpper)
+		n := min(3, len(g.text)-start+1)
+		if capital {
+			n = 0
+		}
+		g.text, g.length = append(g.text, r), append(g.length, uint8(n))
+		last, lastUpper = r, upper
+	}
+	return g
+}
+
+// appendRunes keeps the first 10,000 runes, composes Vietnamese letters and
+// joins blanks.
+func appendRunes(out []rune, m *langModel, s string) []rune {
+	seen := 0
+	before := rune(0)
+	for i := 0; i < len(s) && seen < maxDetectText; seen++ {
+		r, size := utf8.DecodeRuneInString(s[i:])
+		i += size
+		if i < len(s) && s[i] == 0xcc {
+			mark, n := utf8.DecodeRuneInString(s[i:])
+			if composed, ok := m.vietnamese[[2]rune{r, mark}]; ok {
+				r = composed
+				i += n
+			}
+		}
+		if r != ' ' || before != ' ' {
+			out = append(out, r)
+		}
+		before = r
+	}
+	return out
+}
+
+// normal maps a rune to the one the profiles know it by.
+func (m *langModel) normal(r rune) rune {
+	switch {
+	case r < 0x80:
+		if 'A' <= r && r <= 'Z' || 'a' <= r && r <= 'z' {
+			return r
+		}
+		return ' '
+	case r == 0xa0, r == 0xab, r == 0xb0, r == 0xbb:
+		return ' '
+	case r < 0x180:
+		return r
+	case r == 0x219:
+		return 0x15f
+	case r == 0x21b:
+		return 0x163
+	case r == 0x6cc:
+		return 0x64a
+	case r >= 0x1ea0 && r <= 0x1eff:
+		return 0x1ec3
+	case r >= 0x2000 && r <= 0x206f:
+		return ' '
+	case r >= 0x3040 && r <= 0x309f:
+		return 0x3042
+	case r >= 0x30a0 && r <= 0x30ff:
+		return 0x30a2
+	case r >= 0x3100 && r <= 0x312f, r >= 0x31a0 && r <= 0x31bf:
+		return 0x3105
+	case r >= 0x4e00 && r <= 0x9fff:
+		if c, ok := m.kanji[r]; ok {
+			return c
+		}
+	case r >= 0xac00 && r <= 0xd7af:
+		return 0xac00
+	}
+	return r
+}
+
+// withoutAddresses replaces links and mail addresses by a blank each.
+func withoutAddresses(s string) string {
+	if strings.Contains(s, "://") {
+		s = withoutLinks(s)
+	}
+	if strings.IndexByte(s, '@') >= 0 {
+		s = withoutMail(s)
+	}
+	return s
+}
+
+// withoutLinks replaces https?://[-_.?&~;+=/#0-9A-Za-z]{1,2076}.
+func withoutLinks(s string) string {
+	var b strings.Builder
+	for {
+		i := strings.Index(s, "http")
+		if i < 0 {
+			break
+		}
+		at := i + 4
+		if at < len(s) && s[at] == 's' {
+			at++
+		}
+		if !strings.HasPrefix(s[at:], "://") {
+			b.WriteString(s[:i+1])
+			s = s[i+1:]
+			continue
+		}
+		at += 3
+		n := prefixOf(s[at:], 2076, func(c byte) bool { return isMailByte(c) || strings.IndexByte("?&~;+=/#", c) >= 0 })
+		if n == 0 {
+			b.WriteString(s[:i+1])
+			s = s[i+1:]
+			continue
+		}
+		b.WriteString(s[:i])
+		b.WriteByte(' ')
+		s = s[at+n:]
+	}
+	b.WriteString(s)
+	return b.String()
+}
+
+func isMailByte(c byte) bool {
+	return c == '-' || c == '.' || c < utf8.RuneSelf && wordByte[c]
+}
+
+func prefixOf(s string, most int, in func(byte) bool) int {
+	n := 0
+	for n < len(s) && n < most && in(s[n]) {
+		n++
+	}
+	return n
+}
+
+// withoutMail replaces
+// [-_.0-9A-Za-z]{1,64}@[-_0-9A-Za-z]{1,255}[-_.0-9A-Za-z]{1,255}.
+func withoutMail(s string) string {
+	var b strings.Builder
+	done := 0
+	for at := 0; at < len(s); {
+		i := strings.IndexByte(s[at:], '@')
+		if i < 0 {
+			break
+		}
+		i += at
+		at = i + 1
+		from := i
+		for from > done && i-from < 64 && isMailByte(s[from-1]) {
+			from--
+		}
+		if from == i {
+			continue
+		}
+		first := prefixOf(s[at:], 255, func(c byte) bool { return c != '.' && isMailByte(c) })
+		second := prefixOf(s[at+first:], 255, isMailByte)
+		if first == 0 || second == 0 && first == 1 {
+			continue
+		}
+		b.WriteString(s[done:from])
+		b.WriteByte(' ')
+		done = at + first + second
+		at = done
+	}
+	b.WriteString(s[done:])
+	return b.String()
+}
