@@ -19,7 +19,11 @@ func (in instruction) fits(text string, s span, user string) string {
 	if !ok {
 		return "no single sentence states a constraint of this kind"
 	}
-	r := read(text[s.start:s.end], user, user+"\n"+text[:s.start]+"\n"+text[s.end:])
+	context := text[:s.start] + "\n" + text[s.end:]
+	if user != text {
+		context += "\n" + user
+	}
+	r := read(text[s.start:s.end], user, context)
 	cue(r, in.args)
 	return r.failed
 }
@@ -88,7 +92,7 @@ var signs = regexp.MustCompile(`(?i)\b(?:commas?|punctuations?|capital\w*|caps|u
 	`divide\w*|repeat\w*|phrases?|keywords?|titles?|languages?|lines?|letters? [a-z]|format\w*|must|should|shall|not|don't|do not|make sure|ensure|` +
 	`avoid\w*|refrain\w*|without|never|at least|at most|exactly|less than|fewer than|more than|your (?:entire |whole )?(?:response|answer|reply|output)|` +
 	`response|reply|answer|include\w*|mention\w*|contain\w*|use|using|wrap\w*|start|end|finish|follow\w*|before|first|only|each|between|versions?|` +
-	`two|different|highlighted|following|below|above|i\.e|such as|p\.s)\b|\*\*|<<|\[|P\.P\.S`)
+	`two|different|highlighted|following|below|above|i\.e|such as|p\.s)\b|\*|<<|\[|P\.P\.S`)
 
 func constraintSign(sentence string) string {
 	s := straight.Replace(sentence)

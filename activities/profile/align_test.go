@@ -26,10 +26,12 @@ func TestConstraintsAlignOneToOneOrNotAtAll(t *testing.T) {
 		{"stated twice", "Use no commas. Do not use commas.", []instruction{comma, words}, false, "2 sentences of the prompt state it alone"},
 		{"listed twice", "Use no commas. Be kind.", []instruction{comma, comma}, false, "states another constraint as well"},
 		{"the task stays outside", "Describe a harbour at night. Use no commas.", []instruction{comma}, true, "Use no commas."},
+		{"nor is an example", "Wrap your response with double quotes. For example: *tea*.", []instruction{quotes}, true, `says "*"`},
+		{"the only sentence is the task", "Write a poem of at least 80 words.", []instruction{words}, true, "it asks for a poem"},
 		{"an elaboration is not the task", "Wrap your response with double quotes. No other text should follow.", []instruction{quotes}, true,
 			`says "should" and belongs to none of them`},
 	} {
-		spans, err := align(c.text, "prompt", c.instructions, "", c.rest)
+		spans, err := align(c.text, "prompt", c.instructions, c.text, c.rest)
 		if err != nil {
 			if !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%s: error %q, want %q", c.name, err, c.want)

@@ -170,7 +170,27 @@ func alignRow(source, system, query string, instructions []instruction) ([]deman
 	for i := range demands {
 		demands[i].span = spans[i]
 	}
+	if err := repeatable(system, user, instructions, spans); err != nil {
+		return nil, err
+	}
 	return inOrder(demands), nil
+}
+
+// repeatable refuses a text to repeat that holds another constraint: reversing
+// that one would change the text, but not the rule that compares with it.
+func repeatable(text, user string, instructions []instruction, spans []span) error {
+	if text != user {
+		return nil
+	}
+	for _, in := range instructions {
+		prompt := in.args.text("prompt_to_repeat")
+		for _, s := range spans {
+			if prompt != "" && s.start < len(prompt) {
+				return fmt.Errorf("cannot align constraint %s: the text to repeat holds a constraint, whose reversal would change it", in.kind)
+			}
+		}
+	}
+	return nil
 }
 
 // ruleFamily checks that a rule can judge and can be reversed.

@@ -61,6 +61,18 @@ func TestThePromptOfIFEvalIsTheInstruction(t *testing.T) {
 	}
 }
 
+func TestATextToRepeatThatHoldsAConstraintIsSetAside(t *testing.T) {
+	const repeat = `First repeat the request word for word without change, then give your answer.`
+	for prompt, ok := range map[string]int64{"Describe tea. Use no commas.": 0, "Describe tea.": 1} {
+		row := fmt.Sprintf(`{"key": 7, "prompt": %q, "instruction_id_list": ["punctuation:no_comma", "combination:repeat_prompt"], "kwargs": [{}, {"prompt_to_repeat": %q}]}`,
+			"Describe tea. Use no commas. "+repeat, prompt)
+		in, err := ReadIFEval(strings.NewReader(row), Options{})
+		if err != nil || in.Books.OK != ok {
+			t.Errorf("%q: %v %+v", prompt, err, in)
+		}
+	}
+}
+
 func TestARowThatCannotBeUsedIsSetAsideWithItsReason(t *testing.T) {
 	for want, row := range map[string]string{
 		"cannot align 1 constraint with 2 sentences of the system message": sysRow(1, "Be kind. Use no commas.", "u", `["punctuation:no_comma"]`, `[{}]`),
@@ -147,10 +159,11 @@ func realData(t *testing.T, path ...string) []byte {
 func TestEveryRealRowIsAlignedOrSetAside(t *testing.T) {
 	for _, c := range []struct {
 		path []string
+		most int // rows that may be set aside
 		read func(*bytes.Reader) (Imported, error)
 	}{
-		{[]string{"system_ifeval", "sys_ifeval.jsonl"}, func(r *bytes.Reader) (Imported, error) { return ReadSystemIFEval(r, Options{EvalFraction: 0.2}) }},
-		{[]string{"ifeval", "prompts.jsonl"}, func(r *bytes.Reader) (Imported, error) { return ReadIFEval(r, Options{EvalFraction: 0.2}) }},
+		{[]string{"system_ifeval", "sys_ifeval.jsonl"}, 361, func(r *bytes.Reader) (Imported, error) { return ReadSystemIFEval(r, Options{EvalFraction: 0.2}) }},
+		{[]string{"ifeval", "prompts.jsonl"}, 461, func(r *bytes.Reader) (Imported, error) { return ReadIFEval(r, Options{EvalFraction: 0.2}) }},
 	} {
 		in, err := c.read(bytes.NewReader(realData(t, c.path...)))
 		if err != nil {
@@ -158,6 +171,9 @@ func TestEveryRealRowIsAlignedOrSetAside(t *testing.T) {
 		}
 		if in.Books.In != 541 || !in.Books.Closed() || int(in.Books.OK) != len(in.Profiles) || int(in.Books.Quarantined) != len(in.Quarantined) {
 			t.Errorf("%s: books %+v with %d profiles and %d quarantined", c.path[1], in.Books, len(in.Profiles), len(in.Quarantined))
+		}
+		if len(in.Quarantined) > c.most {
+			t.Errorf("%s: %d rows were set aside, at most %d are expected", c.path[1], len(in.Quarantined), c.most)
 		}
 		ids := map[string]bool{}
 		for _, p := range in.Profiles {

@@ -3,7 +3,6 @@ package profile
 import (
 	"crypto/sha256"
 	"encoding/binary"
-	"math"
 	"strconv"
 
 	"rpo/schemas"
@@ -44,7 +43,7 @@ func (o Options) validate() error {
 
 func (o Options) split(profileID string) string {
 	sum := sha256.Sum256([]byte(profileID))
-	if float64(binary.BigEndian.Uint64(sum[:8]))/(math.MaxUint64+1.0) < o.EvalFraction {
+	if float64(binary.BigEndian.Uint64(sum[:8])>>11)/(1<<53) < o.EvalFraction {
 		return schemas.SplitEval
 	}
 	return schemas.SplitTrain

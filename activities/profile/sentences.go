@@ -85,6 +85,7 @@ func endsSentence(before, marks, after string) bool {
 		return false // the line break decides
 	}
 	c := following(after)
+	before = before[max(0, len(before)-40):] // enough for any abbreviation
 	switch {
 	case c == '*' || c == '•' || c == '-':
 		return false
