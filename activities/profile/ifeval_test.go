@@ -162,8 +162,8 @@ func TestEveryRealRowIsAlignedOrSetAside(t *testing.T) {
 		most int // rows that may be set aside
 		read func(*bytes.Reader) (Imported, error)
 	}{
-		{[]string{"system_ifeval", "sys_ifeval.jsonl"}, 361, func(r *bytes.Reader) (Imported, error) { return ReadSystemIFEval(r, Options{EvalFraction: 0.2}) }},
-		{[]string{"ifeval", "prompts.jsonl"}, 461, func(r *bytes.Reader) (Imported, error) { return ReadIFEval(r, Options{EvalFraction: 0.2}) }},
+		{[]string{"system_ifeval", "sys_ifeval.jsonl"}, 300, func(r *bytes.Reader) (Imported, error) { return ReadSystemIFEval(r, Options{EvalFraction: 0.2}) }},
+		{[]string{"ifeval", "prompts.jsonl"}, 430, func(r *bytes.Reader) (Imported, error) { return ReadIFEval(r, Options{EvalFraction: 0.2}) }},
 	} {
 		in, err := c.read(bytes.NewReader(realData(t, c.path...)))
 		if err != nil {
