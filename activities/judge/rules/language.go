@@ -19,8 +19,9 @@ var langdetectData []byte
 
 const (
 	minTrials     = 7  // langdetect's number of trials
-	maxTrials     = 63 // taken when the first trials disagree
-	agreement     = 0.95
+	maxTrials     = 1001
+	agreement     = 0.95 // mean likelihood that makes further trials idle
+	significance  = 3.5  // standard deviations between the first two languages
 	maxDetectText = 10000 // runes
 	baseFrequency = 10000.0
 	converged     = 0.99999
@@ -143,34 +144,44 @@ func detectLanguage(s string) (string, bool) {
 	sum := make([]float64, langs)
 	prob := make([]float64, langs)
 	trials := 0
-	for trials < maxTrials {
+	for {
 		m.trial(g, r, prob)
 		trials++
 		for i, p := range prob {
 			sum[i] += p
 		}
-		if trials >= minTrials {
-			// Later trials could hardly change an answer that almost all agree on.
-			if _, p := top(sum); p/float64(trials) > agreement {
-				break
-			}
+		if trials >= minTrials && decided(sum, trials) {
+			break
 		}
 	}
-	best, p := top(sum)
+	best, p, _ := top(sum)
 	if p/float64(trials) <= minLikelihood {
 		return "unknown", true
 	}
 	return m.names[best], true
 }
 
-func top(prob []float64) (int, float64) {
-	best := 0
-	for i, p := range prob {
-		if p > prob[best] {
-			best = i
+// decided reports whether more trials could hardly change the answer. Where
+// langdetect's seven disagree its answer depends on the seed; here trials go
+// on, so that the answer is the one that most seeds give.
+func decided(sum []float64, trials int) bool {
+	_, first, second := top(sum)
+	n := float64(trials)
+	return first/n > agreement || (first-second)/math.Sqrt(n) > significance || trials >= maxTrials
+}
+
+// top returns the place of the largest value and the two largest values.
+func top(sum []float64) (best int, first, second float64) {
+	first, second = -1, -1
+	for i, p := range sum {
+		switch {
+		case p > first:
+			best, first, second = i, p, first
+		case p > second:
+			second = p
 		}
 	}
-	return best, prob[best]
+	return best, first, second
 }
 
 // trial draws n-grams until one language is all but certain.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"sort"
 	"strings"
 	"testing"
@@ -169,4 +170,105 @@ func TestMeasuresEqualNLTKAndLangdetect(t *testing.T) {
 		}
 	}
 	t.Logf("%d texts, %d of them with a stable language, wrong: %v", seen, stable, wrong)
+}
+
+func TestMultiIFEqualsTheOfficialVerdicts(t *testing.T) {
+	dir := testData(t)
+	type key struct {
+		key   int
+		model string
+	}
+	texts := map[key]string{}
+	for name, rows := range goldenRows(t) {
+		for _, g := range rows {
+			if name == "golden_gpt4.jsonl" {
+				g.Model = "gpt-4 (google-research 20231107)"
+			}
+			texts[key{g.Key, g.Model}] = g.Response
+		}
+	}
+	type row struct {
+		Key       string            `json:"key"`
+		Turn      int               `json:"turn"`
+		Model     string            `json:"model"`
+		IDs       []string          `json:"instruction_id_list"`
+		Kwargs    []json.RawMessage `json:"kwargs"`
+		IFEvalKey int               `json:"ifeval_key"`
+		Strict    []bool            `json:"strict"`
+		Loose     []bool            `json:"loose"`
+		Random    []int             `json:"random_idx"`
+	}
+	rows := readLines[row](t, filepath.Join(dir, "multi_if", "golden.jsonl.gz"))
+	verdicts, wrong := 0, map[string]int{}
+	for _, r := range rows {
+		response, ok := texts[key{r.IFEvalKey, r.Model}]
+		if !ok {
+			t.Errorf("no text for %s by %s", r.Key, r.Model)
+			continue
+		}
+		for i, id := range r.IDs {
+			g := goldenRow{InstructionID: id, Kwargs: r.Kwargs[i]}
+			c, err := Parse(g.rule(t, "multi_if"))
+			if err != nil {
+				t.Errorf("%s turn %d %s: %v", r.Key, r.Turn, id, err)
+				continue
+			}
+			if slices.Contains(r.Random, i) {
+				continue
+			}
+			verdicts++
+			strict, loose := c.Strict(response), c.Loose(response)
+			if strict != r.Strict[i] || loose != r.Loose[i] {
+				if wrong[id]++; wrong[id] < 4 {
+					t.Errorf("%s turn %d %s %s by %s: strict %v and loose %v, the official ones are %v and %v",
+						r.Key, r.Turn, id, r.Kwargs[i], r.Model, strict, loose, r.Strict[i], r.Loose[i])
+				}
+			}
+		}
+	}
+	t.Logf("%d rows, %d verdicts, wrong: %v", len(rows), verdicts, wrong)
+}
+
+func TestMultiIFCountsEqualTheOfficialOnes(t *testing.T) {
+	dir := testData(t)
+	type row struct {
+		Source         string `json:"source"`
+		Text           string `json:"text"`
+		Language       string `json:"langdetect"`
+		Stable         bool   `json:"langdetect_stable"`
+		Words          int    `json:"num_words"`
+		Sentences      int    `json:"num_sentences"`
+		CJKWords       int    `json:"num_words_cjk_rule"`
+		CJKSentences   int    `json:"num_sentences_cjk_rule"`
+		RunWords       int    `json:"num_words_w_rule"`
+		PunktSentences int    `json:"num_sentences_punkt_en"`
+		HindiSentences int    `json:"num_sentences_hindi_rule"`
+	}
+	rows := readLines[row](t, filepath.Join(dir, "multi_if", "counts.jsonl.gz"))
+	wrong, stable := map[string]int{}, 0
+	expect := func(r row, what string, got, want any) {
+		if got != want {
+			if wrong[what]++; wrong[what] < 4 {
+				t.Errorf("%s %.40q: %s is %v, want %v", r.Source, r.Text, what, got, want)
+			}
+		}
+	}
+	for _, r := range rows {
+		expect(r, "words by the CJK rule", cjkWords(r.Text), r.CJKWords)
+		expect(r, "sentences by the CJK rule", cjkSentences(r.Text), r.CJKSentences)
+		expect(r, "words by runs", runsOfWordRunes(r.Text), r.RunWords)
+		expect(r, "Punkt sentences", countPunkt(r.Text), r.PunktSentences)
+		expect(r, "sentences by the Hindi rule", hindiSentences(r.Text), r.HindiSentences)
+		if r.Stable {
+			stable++
+			got, ok := detectLanguage(r.Text)
+			if !ok {
+				got = ""
+			}
+			expect(r, "language", got, r.Language)
+			expect(r, "words", routedWords(r.Text), r.Words)
+			expect(r, "sentences", routedSentences(r.Text), r.Sentences)
+		}
+	}
+	t.Logf("%d texts, %d of them with a stable language, wrong: %v", len(rows), stable, wrong)
 }

@@ -45,8 +45,9 @@ type profile struct {
 }
 
 var profiles = map[string]profile{
-	"rpo":    {version: "rpo/1", kinds: ownKinds},
-	"ifeval": {version: "ifeval/1", kinds: ifevalKinds},
+	"rpo":      {version: "rpo/1", kinds: ownKinds},
+	"ifeval":   {version: "ifeval/1", kinds: ifevalKinds},
+	"multi_if": {version: "multi_if/1", kinds: multiIFKinds},
 }
 
 // Version names the exact semantics of a profile, for verdict rows, such as

