@@ -30,9 +30,10 @@ func (d demand) key() string {
 	return fmt.Sprintf("%s %s %v", d.rule.Kind, d.rule.Args, d.rule.Negated)
 }
 
-// The kinds of the world, by the names of the rules package. "contains" may
-// stand twice in a system message, with different words.
-var kinds = []string{"words", "contains", "contains", "starts_with", "ends_with", "commas", "digits", "sentences"}
+// The kinds of the world, by the names of the rules package. A kind that stands
+// more often is drawn more often; a system message has at most two "contains",
+// with different words, and one of every other kind.
+const allKinds = "words,contains,contains,starts_with,ends_with,commas,digits,sentences"
 
 var marks = []string{".", "!", "?"}
 
@@ -65,10 +66,17 @@ func newDemand(r *rand.Rand, kind, word string, n int) (demand, error) {
 
 // drawDemands draws count constraints that every answer can follow or fail in
 // any combination, in random order.
-func drawDemands(r *rand.Rand, count int) ([]demand, error) {
-	chosen := slices.Clone(kinds)
-	r.Shuffle(len(chosen), func(i, j int) { chosen[i], chosen[j] = chosen[j], chosen[i] })
-	chosen = chosen[:count]
+func drawDemands(r *rand.Rand, kinds []string, count int) ([]demand, error) {
+	deck := slices.Clone(kinds)
+	r.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
+	var chosen []string
+	drawn := map[string]int{}
+	for _, kind := range deck {
+		if most := map[string]int{"contains": 2}[kind]; drawn[kind] < max(1, most) && len(chosen) < count {
+			drawn[kind]++
+			chosen = append(chosen, kind)
+		}
+	}
 	// The longest minimal answer under any combination decides how tight the
 	// number of words may be.
 	longest := plan{sentences: 1, avoid: map[string]bool{}}

@@ -65,6 +65,7 @@ func runText(args []string) error {
 	seed := f.Uint64("seed", 1, "seed")
 	count := f.Int("examples", 100_000, "number of examples")
 	follow := f.Float64("follow", 0.7, "probability that an answer follows a constraint")
+	kinds := f.String("kinds", allKinds, "kinds of constraints to draw from; one that is named more often is drawn more often")
 	f.Parse(args)
 	bundle, err := readBundle(*profiles)
 	if err != nil {
@@ -74,7 +75,7 @@ func runText(args []string) error {
 	for _, p := range bundle {
 		leaveOut[p.combination()] = true
 	}
-	examples, err := newText(*seed, *count, *follow, leaveOut)
+	examples, err := newText(*seed, *count, *follow, strings.Split(*kinds, ","), leaveOut)
 	if err != nil {
 		return err
 	}

@@ -18,11 +18,11 @@ type example struct {
 // newText draws supervised examples with two to seven constraints, each of
 // which the answer follows with probability follow, independent of the others.
 // Combinations of the bundled profiles are left out.
-func newText(seed uint64, count int, follow float64, leaveOut map[string]bool) ([]example, error) {
+func newText(seed uint64, count int, follow float64, kinds []string, leaveOut map[string]bool) ([]example, error) {
 	r := rand.New(rand.NewPCG(seed, 2))
 	out := make([]example, 0, count)
 	for len(out) < count {
-		t, err := newTask(r, 2+r.IntN(6))
+		t, err := newTask(r, kinds, 2+r.IntN(6))
 		if err != nil {
 			return nil, err
 		}

@@ -5,27 +5,19 @@ package main
 var (
 	nouns = []string{
 		"river", "garden", "lamp", "bridge", "fox", "tower", "harbor", "stone", "forest", "boat",
-		"window", "road", "mountain", "bird", "market", "song", "clock", "village", "horse", "lantern",
-		"island", "letter", "mirror", "train", "apple", "kite", "library", "storm", "baker", "teacher",
-		"cloud", "door", "field", "castle", "cat", "star", "sailor", "tree", "valley", "wagon",
+		"window", "mountain", "bird", "market", "song", "clock", "village", "horse", "island", "letter",
+		"train", "kite", "storm", "cloud", "castle", "sailor", "tree", "valley",
 	}
 	adjectives = []string{
 		"red", "tall", "silent", "ancient", "green", "gentle", "bright", "small", "golden", "wild",
-		"cold", "silver", "lazy", "curious", "hidden", "brave", "warm", "narrow", "blue", "tiny",
-		"empty", "proud", "heavy", "early",
+		"cold", "silver", "lazy", "blue",
 	}
-	verbs = []string{
-		"waits", "sings", "sleeps", "turns", "shines", "rests", "grows", "moves", "falls", "plays",
-		"dances", "stands", "floats", "listens", "glows", "wanders",
-	}
-	prepositions = []string{"near", "under", "behind", "beside", "above", "past", "beyond", "inside"}
-	adverbs      = []string{"quietly", "slowly", "softly", "gladly", "alone", "again", "outside", "forever"}
-	determiners  = []string{"the", "one", "every", "this", "that"}
+	verbs        = []string{"waits", "sings", "sleeps", "turns", "shines", "rests", "moves", "plays", "stands", "floats"}
+	prepositions = []string{"near", "under", "behind", "beside", "above", "past"}
+	adverbs      = []string{"quietly", "slowly", "softly", "alone", "again", "outside"}
+	determiners  = []string{"the", "every", "this", "that"}
 	connectors   = []string{"and", "while", "but"}
-	openers      = []string{
-		"Today", "Often", "Perhaps", "Sometimes", "Now", "Tonight", "Somewhere", "Usually",
-		"Indeed", "Here", "Soon", "Still",
-	}
+	openers      = []string{"Today", "Often", "Perhaps", "Sometimes", "Now", "Tonight", "Indeed", "Soon"}
 )
 
 // personas open a system message.

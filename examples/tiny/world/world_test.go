@@ -15,6 +15,8 @@ import (
 
 const committed = "../profiles.jsonl"
 
+var everyKind = strings.Split(allKinds, ",")
+
 func committedBundle(t *testing.T) []bundled {
 	t.Helper()
 	bundle, err := readBundle(committed)
@@ -101,7 +103,7 @@ func TestEveryConstraintStandsOnceInItsSystemMessage(t *testing.T) {
 func TestEveryCombinationOfVerdictsHasAnAnswer(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
 	for range 60 {
-		task, err := newTask(r, 2+r.IntN(6))
+		task, err := newTask(r, everyKind, 2+r.IntN(6))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -122,11 +124,11 @@ func TestEveryCombinationOfVerdictsHasAnAnswer(t *testing.T) {
 }
 
 func TestEqualSeedsWriteEqualText(t *testing.T) {
-	first, err := newText(3, 300, 0.7, nil)
+	first, err := newText(3, 300, 0.7, everyKind, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := newText(3, 300, 0.7, nil)
+	second, err := newText(3, 300, 0.7, everyKind, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -142,18 +144,18 @@ func TestEqualSeedsWriteEqualText(t *testing.T) {
 
 func TestTextLeavesOutTheNamedCombinations(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 2))
-	first, err := newTask(r, 2+r.IntN(6))
+	first, err := newTask(r, everyKind, 2+r.IntN(6))
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, err := newText(3, 1, 0.7, nil)
+	kept, err := newText(3, 1, 0.7, everyKind, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if kept[0].Prompt[0].Content != first.system {
 		t.Fatalf("the first example is %q, want %q", kept[0].Prompt[0].Content, first.system)
 	}
-	other, err := newText(3, 1, 0.7, map[string]bool{first.combination(): true})
+	other, err := newText(3, 1, 0.7, everyKind, map[string]bool{first.combination(): true})
 	if err != nil {
 		t.Fatal(err)
 	}
