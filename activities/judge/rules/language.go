@@ -18,10 +18,10 @@ import (
 var langdetectData []byte
 
 const (
-	minTrials     = 7  // langdetect's number of trials
+	minTrials     = 7 // langdetect's number of trials
 	maxTrials     = 1001
-	agreement     = 0.95 // mean likelihood that makes further trials idle
-	significance  = 3.5  // standard deviations between the first two languages
+	agreement     = 0.95  // mean likelihood that makes further trials idle
+	significance  = 3.5   // standard deviations between the first two languages
 	maxDetectText = 10000 // runes
 	baseFrequency = 10000.0
 	converged     = 0.99999

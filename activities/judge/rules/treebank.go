@@ -373,7 +373,8 @@ func (w *rewriter) split(token func([]byte)) {
 			}
 			end += size
 		}
-		contracted(w.text[at:end], at > 0 && w.text[at-1] == ' ', token)
+		spaced := at > 0 && w.text[at-1] == ' '
+		contracted(w.text[at:end], spaced, token)
 		at = end
 	}
 }
@@ -387,37 +388,54 @@ var contractions = []struct {
 	{"cannot", 3}, {"d'ye", 1}, {"gimme", 3}, {"gonna", 3}, {"gotta", 3}, {"lemme", 3}, {"more'n", 4}, {"wanna", 3},
 }
 
-func contracted(t []byte, afterBlank bool, token func([]byte)) {
-	if len(t) < 4 {
-		token(t)
-		return
-	}
-	cut := func(from, at, to int) {
-		if from > 0 {
-			contracted(t[:from], afterBlank, token)
+// contracted takes a token apart in one pass. spaced tells that a blank stands
+// before it.
+func contracted(t []byte, spaced bool, token func([]byte)) {
+	from := 0
+	for at := 0; at+4 <= len(t); {
+		i := contractionAt(t, at)
+		if i < 0 {
+			at++
+			continue
 		}
-		token(t[from:at])
-		token(t[at:to])
-		if to < len(t) {
-			contracted(t[to:], true, token)
+		to := at + len(contractions[i].word)
+		if from < at {
+			twasOrTis(t[from:at], spaced, spaced, token)
+		}
+		token(t[at : at+contractions[i].cut])
+		token(t[at+contractions[i].cut : to])
+		from, at, spaced = to, to, true
+	}
+	if from < len(t) {
+		twasOrTis(t[from:], spaced, spaced, token)
+	}
+}
+
+// contractionAt returns the contraction that stands at an offset, or -1.
+func contractionAt(t []byte, at int) int {
+	if strings.IndexByte("cdglmw", t[at]|0x20) < 0 {
+		return -1
+	}
+	for i, c := range contractions {
+		to := at + len(c.word)
+		if to <= len(t) && equalFold(t[at:to], c.word) && boundaryBytes(t, at) && boundaryBytes(t, to) &&
+			(c.word != "wanna" || to == len(t)) {
+			return i
 		}
 	}
-	for _, c := range contractions {
-		for at := 0; at+len(c.word) <= len(t); at++ {
-			if t[at]|0x20 != c.word[0] || !equalFold(t[at:at+len(c.word)], c.word) {
-				continue
-			}
-			to := at + len(c.word)
-			if !boundaryBytes(t, at) || !boundaryBytes(t, to) || c.word == "wanna" && to < len(t) {
-				continue
-			}
-			cut(at, at+c.cut, to)
-			return
-		}
-	}
+	return -1
+}
+
+// twasOrTis matches (?i) ('t)(is)\b and then (?i) ('t)(was)\b at the start of
+// a piece; what remains after the one may begin with the other.
+func twasOrTis(t []byte, tis, twas bool, token func([]byte)) {
 	for _, word := range []string{"'tis", "'twas"} {
-		if afterBlank && len(t) >= len(word) && equalFold(t[:len(word)], word) && boundaryBytes(t, len(word)) {
-			cut(0, 2, len(word))
+		if (word == "'tis" && tis || word == "'twas" && twas) && len(t) >= len(word) && equalFold(t[:len(word)], word) && boundaryBytes(t, len(word)) {
+			token(t[:2])
+			token(t[2:len(word)])
+			if len(word) < len(t) {
+				twasOrTis(t[len(word):], false, word == "'tis", token)
+			}
 			return
 		}
 	}
