@@ -19,7 +19,7 @@ var langdetectData []byte
 
 const (
 	minTrials     = 7 // langdetect's number of trials
-	maxTrials     = 1001
+	maxTrials     = 301
 	agreement     = 0.95  // mean likelihood that makes further trials idle
 	significance  = 3.5   // standard deviations between the first two languages
 	maxDetectText = 10000 // runes
@@ -190,30 +190,29 @@ func (m *langModel) trial(g *grams, r *rand.Rand, prob []float64) {
 		prob[i] = 1 / float64(len(prob))
 	}
 	alpha := 0.5 + r.NormFloat64()*0.05
-	weight := alpha / baseFrequency
-	var kept [64]float64
+	// Every likelihood is multiplied by its frequency and a small weight. That
+	// weight is common to all, so it is divided out and only the languages that
+	// know the n-gram are touched.
+	perWeight := baseFrequency / alpha
 	for i := 0; ; i++ {
 		span := g.draw(m, r)
-		langs, probs := m.langs[span.from:span.to], m.probs[span.from:span.to]
-		for k, l := range langs {
-			kept[k] = prob[l] * (weight + probs[k])
-		}
-		for l := range prob {
-			prob[l] *= weight
-		}
-		for k, l := range langs {
-			prob[l] = kept[k]
+		probs := m.probs[span.from:span.to]
+		for k, l := range m.langs[span.from:span.to] {
+			prob[l] *= 1 + probs[k]*perWeight
 		}
 		if i%5 == 0 {
 			var sum, most float64
 			for _, p := range prob {
 				sum += p
+				if p > most {
+					most = p
+				}
 			}
+			scale := 1 / sum
 			for l := range prob {
-				prob[l] /= sum
-				most = math.Max(most, prob[l])
+				prob[l] *= scale
 			}
-			if most > converged || i >= maxDraws {
+			if most*scale > converged || i >= maxDraws {
 				return
 			}
 		}

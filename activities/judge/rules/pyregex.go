@@ -41,12 +41,17 @@ func compile(expr string, bounded, lines, sensitive bool) (*pattern, error) {
 		}
 		return p, nil
 	}
-	if bounded {
-		expr = `\b` + expr + `\b`
-	}
 	goExpr, err := translate(expr)
 	if err != nil {
 		return nil, err
+	}
+	if bounded {
+		// The word must be an expression by itself; the boundaries then bind to
+		// its first and last branch, as they do in the official checker.
+		if _, err := syntax.Parse(goExpr, syntax.Perl); err != nil {
+			return nil, notRegular(err)
+		}
+		goExpr = `\b` + goExpr + `\b`
 	}
 	flags := syntax.Perl
 	if !sensitive {
@@ -54,7 +59,7 @@ func compile(expr string, bounded, lines, sensitive bool) (*pattern, error) {
 	}
 	tree, err := syntax.Parse(goExpr, flags)
 	if err != nil {
-		return nil, fmt.Errorf("is no regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
+		return nil, notRegular(err)
 	}
 	if p.prog, err = syntax.Compile(tree.Simplify()); err != nil {
 		return nil, fmt.Errorf("is no regular expression: %w", err)
@@ -63,6 +68,10 @@ func compile(expr string, bounded, lines, sensitive bool) (*pattern, error) {
 		return nil, fmt.Errorf("is a regular expression of more than %d steps", maxProgram)
 	}
 	return p, nil
+}
+
+func notRegular(err error) error {
+	return fmt.Errorf("is no regular expression: %s", strings.TrimPrefix(err.Error(), "error parsing regexp: "))
 }
 
 const (
@@ -75,8 +84,13 @@ const (
 func translate(expr string) (string, error) {
 	var b strings.Builder
 	inClass := false
+	anchored := false // the sign before matches no character
 	for i := 0; i < len(expr); i++ {
 		c := expr[i]
+		if anchored && !inClass && strings.IndexByte("*+?{", c) >= 0 {
+			return "", fmt.Errorf("is no regular expression: nothing to repeat before %q", c)
+		}
+		anchored = c == '^' || c == '$' || c == '\\' && strings.IndexByte("bBAZ", (expr + " ")[i+1]) >= 0
 		switch {
 		case c == '\\':
 			if i++; i == len(expr) {
