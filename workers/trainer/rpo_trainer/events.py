@@ -7,8 +7,6 @@ import resource
 import sys
 import time
 
-import torch
-
 from .errors import one_line
 
 RESULT_KEYS = ("status", "reason", "train_steps", "loss_first", "loss_last", "reward_accuracy",
@@ -86,5 +84,7 @@ def clear_result(out_dir):
 def memory_mb(device):
     """Peak memory of this rank so far: device memory on a GPU, resident memory on a CPU."""
     if device.type == "cuda":
+        import torch
+
         return round(torch.cuda.max_memory_allocated(device) / 2**20, 1)
     return round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)

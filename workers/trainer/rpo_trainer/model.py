@@ -26,7 +26,7 @@ class Policy:
     are trained in bfloat16 compute, autocast does the casting.
     """
 
-    def __init__(self, model, device, dtype, lora=None, seed=0):
+    def __init__(self, model, device, dtype, lora=None, seed=0, trained=True):
         self.model = model.to(device)
         self.model.eval()  # dropout belongs to the adapters alone
         self.lora = lora
@@ -36,8 +36,10 @@ class Policy:
                 for module in self.model.modules():
                     if hasattr(module, "lora_A"):
                         module.train()
+        if not trained:
+            self.model.requires_grad_(False)
         self.device = device
-        self.autocast = dtype == torch.bfloat16 and lora is None
+        self.autocast = dtype == torch.bfloat16 and lora is None and trained
         self.trainable = {name: parameter for name, parameter in self.model.named_parameters()
                           if parameter.requires_grad}
 

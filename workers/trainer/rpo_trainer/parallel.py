@@ -1,9 +1,7 @@
-"""Ranks: who I am, sums over ranks, and death with the parent."""
+"""Ranks: who I am, and sums over all of them."""
 
-import ctypes
 import datetime
 import os
-import signal
 
 import torch
 import torch.distributed as dist
@@ -72,12 +70,3 @@ class Group:
     def close(self):
         if self.world_size > 1 and dist.is_initialized():
             dist.destroy_process_group()
-
-
-def die_with_parent():
-    """Ask the kernel to kill this process when its parent ends, so that none is left behind."""
-    parent = os.getppid()
-    pr_set_pdeathsig = 1
-    ctypes.CDLL(None, use_errno=True).prctl(pr_set_pdeathsig, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:  # it ended before the request
-        os.kill(os.getpid(), signal.SIGKILL)

@@ -12,6 +12,7 @@ import time
 
 from . import config as configuration
 from .errors import DONE, EXIT_CODES, FAILED, STOPPED, TrainerError, classify, invalid
+from .process import die_with_parent
 
 # How far the first loss may be from the value an untrained policy must have.
 GATE_TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2}
@@ -304,8 +305,6 @@ def main(argv=None):
     out_dir = None
     group = None
     try:
-        from .parallel import Group, die_with_parent
-
         die_with_parent()
         document = configuration.read_document(arguments.config)
         if isinstance(document, dict) and isinstance(document.get("out_dir"), str):
@@ -316,6 +315,8 @@ def main(argv=None):
             clear_result(out_dir)
         config = configuration.load(configuration.TrainConfig, document)
         os.makedirs(config.out_dir, exist_ok=True)
+        from .parallel import Group
+
         group = Group(config.device, config.threads)
         group.barrier()
         status, values = run(config, group)
