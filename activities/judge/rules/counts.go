@@ -251,11 +251,58 @@ func countListItems(s string) int {
 	return n
 }
 
-func isListItem(line string) bool {
+// countBulletItems counts list items with a bullet, not those with a number.
+func countBulletItems(s string) int {
+	n := 0
+	for line := range strings.Lines(s) {
+		if isBullet(strip(line)) {
+			n++
+		}
+	}
+	return n
+}
+
+func isBullet(line string) bool {
 	r, size := utf8.DecodeRuneInString(line)
-	if strings.ContainsRune("-*+•◦‣·▪●", r) && size > 0 {
-		next, _ := utf8.DecodeRuneInString(line[size:])
-		return len(line) > size && (isSpace(next) || r == '•' || r == '●' || r == '▪')
+	if len(line) == size || !strings.ContainsRune("-*+•◦‣·▪●", r) {
+		return false
+	}
+	next, _ := utf8.DecodeRuneInString(line[size:])
+	return isSpace(next) || r == '•' || r == '●' || r == '▪'
+}
+
+// countHanzi counts Chinese characters.
+func countHanzi(s string) int {
+	n := 0
+	for _, r := range s {
+		if r >= 0x2e80 && unicode.Is(unicode.Han, r) && unicode.IsLetter(r) {
+			n++
+		}
+	}
+	return n
+}
+
+// countExclamations counts runs of exclamation marks.
+func countExclamations(s string) int {
+	n, open := 0, false
+	for _, r := range s {
+		switch r {
+		case '!', '！':
+			if !open {
+				n++
+			}
+			open = true
+		case '?', '？':
+		default:
+			open = false
+		}
+	}
+	return n
+}
+
+func isListItem(line string) bool {
+	if isBullet(line) {
+		return true
 	}
 	digits := 0
 	for digits < len(line) && '0' <= line[digits] && line[digits] <= '9' {

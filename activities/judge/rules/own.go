@@ -24,6 +24,15 @@ var ownKinds = map[string]kind{
 	"lists":      countKind(schemas.FamilyFormat, "Use", noun{"list item", "list items"}, countListItems),
 	"headings":   countKind(schemas.FamilyFormat, "Use", noun{"heading", "headings"}, countHeadings),
 
+	"hanzi":        countKind(schemas.FamilyFormat, "Write", noun{"Chinese character", "Chinese characters"}, countHanzi),
+	"exclamations": countKind(schemas.FamilyStyle, "Use", noun{"exclamation mark", "exclamation marks"}, countExclamations),
+	"bullets":      countKind(schemas.FamilyFormat, "Use", noun{"bullet point", "bullet points"}, countBulletItems),
+
+	"language":  {schemas.FamilyFormat, buildLanguage},
+	"json":      {schemas.FamilyFormat, buildJSON},
+	"uppercase": {schemas.FamilyStyle, buildUppercase},
+	"lowercase": {schemas.FamilyStyle, buildLowercase},
+
 	"contains":    {schemas.FamilyContent, buildContains},
 	"starts_with": {schemas.FamilyFormat, buildStartsWith},
 	"ends_with":   {schemas.FamilyFormat, buildEndsWith},
@@ -94,9 +103,11 @@ func times(n int) string {
 	return fmt.Sprintf("%d times", n)
 }
 
-// buildStartsWith: {"text": T} passes if the response, blanks around it
-// removed, begins with T, letters compared without case.
+// buildStartsWith: {"text": T, "ignore_marks"?: B} passes if the response,
+// blanks around it removed, begins with T, letters compared without case. With
+// ignore_marks, quotation marks, brackets and Markdown signs may stand before.
 func buildStartsWith(a *args) spec {
+	ignore := a.flag("ignore_marks")
 	shown := strip(a.text("text"))
 	text := fold(shown)
 	what := "“" + shown + "”"
@@ -104,7 +115,7 @@ func buildStartsWith(a *args) spec {
 		what = fmt.Sprintf("%q", shown)
 	}
 	return spec{
-		test: func(response string) bool { return strings.HasPrefix(fold(strip(response)), text) },
+		test: func(response string) bool { return startsWith(fold(strip(response)), text, ignore) },
 		demand: func() []string {
 			return []string{
 				"Start your answer with " + what + ".",
@@ -122,9 +133,12 @@ func buildStartsWith(a *args) spec {
 	}
 }
 
-// buildEndsWith: {"text": T} passes if the response, blanks around it removed,
-// ends with T, letters compared without case.
+// buildEndsWith: {"text": T, "ignore_marks"?: B} passes if the response, blanks
+// around it removed, ends with T, letters compared without case. With
+// ignore_marks, punctuation, quotation marks, brackets and Markdown signs may
+// follow.
 func buildEndsWith(a *args) spec {
+	ignore := a.flag("ignore_marks")
 	shown := strip(a.text("text"))
 	text := fold(shown)
 	what := "“" + shown + "”"
@@ -132,7 +146,7 @@ func buildEndsWith(a *args) spec {
 		what = fmt.Sprintf("%q", shown)
 	}
 	return spec{
-		test: func(response string) bool { return strings.HasSuffix(fold(strip(response)), text) },
+		test: func(response string) bool { return endsWith(fold(strip(response)), text, ignore) },
 		demand: func() []string {
 			return []string{
 				"End your answer with " + what + ".",
@@ -148,6 +162,24 @@ func buildEndsWith(a *args) spec {
 			}
 		},
 	}
+}
+
+const (
+	openingMarks = "\"'“‘「『《【([*_`#>~ \n\t"
+	closingMarks = "\"'”’」』》】)]*_`~.!?。！？…；;,， \n\t"
+)
+
+func startsWith(s, text string, ignore bool) bool {
+	return strings.HasPrefix(s, text) || ignore && strings.HasPrefix(strings.TrimLeft(s, openingMarks), text)
+}
+
+// endsWith allows closing marks after the last place of the text.
+func endsWith(s, text string, ignore bool) bool {
+	if !ignore {
+		return strings.HasSuffix(s, text)
+	}
+	i := strings.LastIndex(s, text)
+	return i >= 0 && strings.Trim(s[i+len(text):], closingMarks) == ""
 }
 
 // fold makes texts comparable without case, one rune for one rune.

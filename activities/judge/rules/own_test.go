@@ -54,6 +54,28 @@ func TestOwnRulesDecideAsDocumented(t *testing.T) {
 		{"questions", `{"n":2,"relation":"exactly"}`, "Really?! Why?? See a.org/?q=1", true},
 		{"questions", `{"n":1,"relation":"exactly"}`, "是吗？a", true},
 		{"lists", `{"n":4,"relation":"exactly"}`, "- a\n* b\n1. c\n2) d\n---\n3.5 is no item", true},
+		{"hanzi", `{"n":2,"relation":"exactly"}`, "你好 ok はい。", true},
+		{"exclamations", `{"n":2,"relation":"exactly"}`, "What?! Yes!!", true},
+		{"bullets", `{"n":1,"relation":"exactly"}`, "- a\n1. b", true},
+		{"starts_with", `{"ignore_marks":true,"text":"ok"}`, "**OK**, then", true},
+		{"starts_with", `{"text":"ok"}`, "**OK**, then", false},
+		{"ends_with", `{"ignore_marks":true,"text":"bye"}`, "and \"bye\".", true},
+		{"ends_with", `{"ignore_marks":true,"text":"bye"}`, "bye now", false},
+		{"language", `{"language":"zh"}`, "好的", true},
+		{"language", `{"language":"zh"}`, "请使用 Python 和 Docker 来部署应用程序", true},
+		{"language", `{"language":"ja"}`, "日本語を話します", true},
+		{"language", `{"language":"en"}`, "This is certainly written in the English language.", true},
+		{"language", `{"language":"de"}`, "Das ist ganz gewiss auf Deutsch geschrieben worden.", true},
+		{"language", `{"language":"ru"}`, "Это предложение написано на русском языке.", true},
+		{"language", `{"language":"en"}`, "1 + 1 = 2", false},
+		{"json", `{}`, "```json\n{\"a\": 1}\n```", true},
+		{"json", `{}`, "5", false},
+		{"json", `{"keys":["a","b"]}`, "{\"a\": 1, \"b\": null}", true},
+		{"json", `{"keys":["a","b"]}`, "{\"a\": 1}", false},
+		{"uppercase", ``, "ALL 1, É", true},
+		{"uppercase", ``, "ALl", false},
+		{"lowercase", ``, "all 1", true},
+		{"lowercase", ``, "aǅ", false},
 		{"headings", `{"n":1,"relation":"exactly"}`, "# A\n#b\n####### c", true},
 	} {
 		chk, err := Parse(own(c.kind, c.args))
@@ -136,6 +158,9 @@ func ownRules() []schemas.Rule {
 			out = append(out, own(name, fmt.Sprintf(`{"text":"%s"}`, text)))
 		}
 	}
+	out = append(out, own("language", `{"language":"en"}`), own("language", `{"language":"zh"}`), own("json", ""), own("json", `{"keys":["a","b"]}`),
+		own("json", `{"keys":["a"]}`), own("uppercase", ""), own("lowercase", "{}"),
+		own("starts_with", `{"ignore_marks":true,"text":"the"}`), own("ends_with", `{"ignore_marks":true,"text":"x"}`))
 	out = append(out, own("contains", `{"count":2,"text":"a"}`), own("contains", `{"count":3,"text":"the","whole_word":true}`))
 	return out
 }
