@@ -131,9 +131,14 @@ func appendValue(b array.Builder, v reflect.Value) error {
 	return nil
 }
 
-func readValue(a arrow.Array, i int, v reflect.Value) {
+// readValue fails on a null where the Go type has none: read as a zero it would
+// silently become a value.
+func readValue(a arrow.Array, i int, v reflect.Value) error {
 	if a.IsNull(i) {
-		return
+		if k := v.Kind(); k == reflect.Pointer || k == reflect.Slice {
+			return nil
+		}
+		return fmt.Errorf("a value that is never null is null")
 	}
 	if v.Kind() == reflect.Pointer {
 		v.Set(reflect.New(v.Type().Elem()))
@@ -151,18 +156,23 @@ func readValue(a arrow.Array, i int, v reflect.Value) {
 		v.SetBool(a.Value(i))
 	case *array.Struct:
 		for j, f := range columns(v.Type()) {
-			readValue(a.Field(j), i, v.FieldByIndex(f.Index))
+			if err := readValue(a.Field(j), i, v.FieldByIndex(f.Index)); err != nil {
+				return fmt.Errorf("%s: %w", f.name, err)
+			}
 		}
 	case *array.List:
 		start, end := a.ValueOffsets(i)
 		if end == start {
-			return
+			return nil
 		}
 		v.Set(reflect.MakeSlice(v.Type(), int(end-start), int(end-start)))
 		for j := range int(end - start) {
-			readValue(a.ListValues(), int(start)+j, v.Index(j))
+			if err := readValue(a.ListValues(), int(start)+j, v.Index(j)); err != nil {
+				return err
+			}
 		}
 	default:
 		panic(fmt.Sprintf("no reader for %s", a.DataType()))
 	}
+	return nil
 }

@@ -163,7 +163,9 @@ func decode[T any](mem memory.Allocator, data []byte) ([]T, error) {
 	defer rr.Release()
 	rows := make([]T, 0, pf.NumRows())
 	for rr.Next() {
-		rows = appendRecord(rows, rr.Record())
+		if rows, err = appendRecord(rows, rr.Record()); err != nil {
+			return fail(err)
+		}
 	}
 	// v17 reports the normal end as io.EOF.
 	if err := rr.Err(); err != nil && err != io.EOF {
@@ -175,7 +177,7 @@ func decode[T any](mem memory.Allocator, data []byte) ([]T, error) {
 	return rows, nil
 }
 
-func appendRecord[T any](rows []T, rec arrow.Record) []T {
+func appendRecord[T any](rows []T, rec arrow.Record) ([]T, error) {
 	fields := columns(reflect.TypeFor[T]())
 	at := make([]arrow.Array, len(fields))
 	for i, f := range fields {
@@ -185,11 +187,13 @@ func appendRecord[T any](rows []T, rec arrow.Record) []T {
 		var row T
 		v := reflect.ValueOf(&row).Elem()
 		for i, f := range fields {
-			readValue(at[i], r, v.FieldByIndex(f.Index))
+			if err := readValue(at[i], r, v.FieldByIndex(f.Index)); err != nil {
+				return nil, fmt.Errorf("row %d: %s: %w", len(rows), f.name, err)
+			}
 		}
 		rows = append(rows, row)
 	}
-	return rows
+	return rows, nil
 }
 
 func name[T any]() string { return reflect.TypeFor[T]().Name() + " table" }

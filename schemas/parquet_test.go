@@ -133,7 +133,7 @@ func TestNumbersComeBackBitForBit(t *testing.T) {
 	var rows []Reference
 	for _, v := range values {
 		for _, n := range []int64{math.MinInt64, -1, 0, math.MaxInt64} {
-			rows = append(rows, Reference{LogProb: v, Tokens: n})
+			rows = append(rows, Reference{LogProb: &v, Tokens: n})
 		}
 	}
 	data, err := Encode(rows)
@@ -145,8 +145,8 @@ func TestNumbersComeBackBitForBit(t *testing.T) {
 		t.Fatal(err)
 	}
 	for i := range rows {
-		if math.Float64bits(got[i].LogProb) != math.Float64bits(rows[i].LogProb) || got[i].Tokens != rows[i].Tokens {
-			t.Fatalf("got %v %v, want %v %v", got[i].LogProb, got[i].Tokens, rows[i].LogProb, rows[i].Tokens)
+		if math.Float64bits(*got[i].LogProb) != math.Float64bits(*rows[i].LogProb) || got[i].Tokens != rows[i].Tokens {
+			t.Fatalf("got %v %v, want %v %v", *got[i].LogProb, got[i].Tokens, *rows[i].LogProb, rows[i].Tokens)
 		}
 	}
 }

@@ -10,8 +10,8 @@ type Reference struct {
 	// digest and the tokenizer digest: equal keys have equal values.
 	Key string `parquet:"key"`
 	// LogProb is the fp32 sum of the response's token log-probabilities in nats,
-	// its end-of-turn token included.
-	LogProb float64 `parquet:"logprob"`
+	// its end-of-turn token included; null where Error is set.
+	LogProb *float64 `parquet:"logprob"`
 	// Tokens counts the response's tokens.
 	Tokens int64 `parquet:"tokens"`
 	// Error says why there is no value ("too_long"); null if there is one.

@@ -46,8 +46,9 @@ func (in *StageInput) Validate() error {
 
 // StageProgress is what a stage carries from one run to the next.
 type StageProgress struct {
-	Job    string `json:"job"`
-	Shards int    `json:"shards"`
+	Job        string `json:"job"`
+	ConfigHash string `json:"config_hash"`
+	Shards     int    `json:"shards"`
 	// Next is the first shard that no run has started.
 	Next   int `json:"next"`
 	Done   int `json:"done"`

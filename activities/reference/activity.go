@@ -160,7 +160,7 @@ func check(rows []schemas.Reference, pairs int64) (ok int64, err error) {
 			complete[r.PairID] = true
 		}
 		roles[r.PairID] = append(roles[r.PairID], r.Role)
-		if r.Error != nil {
+		if r.Error != nil || r.LogProb == nil {
 			complete[r.PairID] = false
 		}
 	}

@@ -14,7 +14,7 @@ import (
 func references(ids ...string) []schemas.Reference {
 	var out []schemas.Reference
 	for i, id := range ids {
-		out = append(out, schemas.Reference{PairID: id, Role: "chosen", LogProb: -float64(i), Tokens: int64(i)})
+		out = append(out, schemas.Reference{PairID: id, Role: "chosen", LogProb: new(-float64(i)), Tokens: int64(i)})
 	}
 	return out
 }

@@ -1,0 +1,37 @@
+package workflows
+
+import (
+	"errors"
+
+	"go.temporal.io/sdk/temporal"
+
+	"rpo/schemas"
+)
+
+// ApplicationError turns a classified failure into Temporal's: its type is the
+// ErrorType, and schemas.Retryable decides whether Temporal tries again. Errors
+// that are Temporal's own already, cancellation among them, pass unchanged.
+func ApplicationError(err error) error {
+	if err == nil {
+		return nil
+	}
+	if temporal.IsCanceledError(err) || temporal.IsApplicationError(err) {
+		return err
+	}
+	o := temporal.ApplicationErrorOptions{NonRetryable: !schemas.Retryable(err)}
+	if e, ok := errors.AsType[*schemas.Error](err); ok {
+		o.NextRetryDelay = e.RetryAfter
+	}
+	return temporal.NewApplicationErrorWithOptions(err.Error(), string(schemas.TypeOf(err)), o)
+}
+
+// failureOf shortens an activity's failure to what a person needs.
+func failureOf(err error) (errorType, message string) {
+	if e, ok := errors.AsType[*temporal.ApplicationError](err); ok {
+		return e.Type(), e.Message()
+	}
+	if _, ok := errors.AsType[*temporal.TimeoutError](err); ok {
+		return string(schemas.Stalled), err.Error()
+	}
+	return string(schemas.Internal), err.Error()
+}

@@ -1,0 +1,65 @@
+package workflows
+
+import "go.temporal.io/sdk/temporal"
+
+// Names are public: people type them, dashboards and scripts select by them. Add,
+// never rename.
+
+// Workflow types.
+const (
+	RunPipelineName        = "RunPipeline"
+	SampleResponsesName    = "SampleResponses"
+	JudgeResponsesName     = "JudgeResponses"
+	ReverseConstraintsName = "ReverseConstraints"
+	BuildPairsName         = "BuildPairs"
+	ComputeReferenceName   = "ComputeReference"
+	TrainModelName         = "TrainModel"
+	EvaluateModelName      = "EvaluateModel"
+)
+
+// Activity types. Each is the method's own name.
+const (
+	openStage      = "OpenStage"
+	listShards     = "ListShards"
+	closeStage     = "CloseStage"
+	describeModel  = "DescribeModel"
+	describeBase   = "DescribeBase"
+	sampleShard    = "SampleShard"
+	judgeShard     = "JudgeShard"
+	reverseShard   = "ReverseShard"
+	pairShard      = "PairShard"
+	publishVersion = "PublishVersion"
+	referencePairs = "ReferencePairs"
+	trainPolicy    = "TrainPolicy"
+	evaluateShard  = "EvaluateShard"
+	compareArms    = "CompareArms"
+	writeReport    = "WriteReport"
+)
+
+// Task queues, one per resource class.
+const (
+	QueueWorkflows = "rpo"
+	QueueIO        = "rpo-io"
+	QueueLLM       = "rpo-llm"
+	QueueGPU       = "rpo-gpu"
+)
+
+// Queries, and updates with signals of the same names.
+const (
+	QueryStatus       = "status"
+	UpdateRetryFailed = "retry_failed"
+	UpdateSkipFailed  = "skip_failed"
+	UpdateStop        = "stop"
+)
+
+// Search attributes.
+var (
+	AttributeStage        = temporal.NewSearchAttributeKeyKeyword("RpoStage")
+	AttributeStatus       = temporal.NewSearchAttributeKeyKeyword("RpoStatus")
+	AttributeDataset      = temporal.NewSearchAttributeKeyKeyword("RpoDataset")
+	AttributeModel        = temporal.NewSearchAttributeKeyKeyword("RpoModel")
+	AttributeJob          = temporal.NewSearchAttributeKeyKeyword("RpoJob")
+	AttributeShardsTotal  = temporal.NewSearchAttributeKeyInt64("RpoShardsTotal")
+	AttributeShardsFailed = temporal.NewSearchAttributeKeyInt64("RpoShardsFailed")
+	AttributeScore        = temporal.NewSearchAttributeKeyFloat64("RpoScore")
+)

@@ -1,0 +1,147 @@
+package workflows
+
+import (
+	"fmt"
+	"strings"
+
+	"go.temporal.io/sdk/workflow"
+
+	"rpo/activities/report"
+	"rpo/schemas"
+)
+
+// pipelineStages are the stages of RunPipeline in their order.
+var pipelineStages = []string{"sample", "judge", "reverse", "pair", "reference", "train", "evaluate"}
+
+// RunPipeline runs the whole method on imported profiles: each stage is a child
+// workflow that could have been started alone from the manifest of the one
+// before, with the same job and so the same commit records.
+func RunPipeline(ctx workflow.Context, in schemas.RunPipelineInput) (schemas.Summary, error) {
+	p := &pipeline{in: in, status: schemas.PipelineStatus{Status: schemas.StatusRunning}}
+	for _, s := range pipelineStages {
+		p.status.Stages = append(p.status.Stages, schemas.PipelineStage{Stage: s, Status: schemas.StatusPending})
+	}
+	err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (schemas.PipelineStatus, error) { return p.status, nil },
+		workflow.QueryHandlerOptions{Description: "The stages and their workflows, as JSON."})
+	if err != nil {
+		return schemas.Summary{}, err
+	}
+	if err := workflow.UpsertTypedSearchAttributes(ctx, AttributeStatus.ValueSet(schemas.StatusRunning), AttributeDataset.ValueSet(in.Dataset)); err != nil {
+		return schemas.Summary{}, err
+	}
+	out, err := p.run(ctx)
+	p.status.Status = schemas.StatusDone
+	if err != nil {
+		p.status.Status = schemas.StatusFailed
+	}
+	p.show(ctx)
+	if upsertErr := workflow.UpsertTypedSearchAttributes(ctx, AttributeStatus.ValueSet(p.status.Status)); err == nil {
+		err = upsertErr
+	}
+	return out, err
+}
+
+type pipeline struct {
+	in     schemas.RunPipelineInput
+	status schemas.PipelineStatus
+	out    schemas.Summary
+}
+
+func (p *pipeline) run(ctx workflow.Context) (schemas.Summary, error) {
+	in := p.in
+	// Every endpoint is checked before the first stage writes anything.
+	for _, e := range [][2]string{{in.Endpoint, in.Model}, {in.JudgeEndpoint, in.JudgeModel}, {in.ReverseEndpoint, in.ReverseModel}} {
+		if _, err := describe(ctx, e[0], e[1]); err != nil {
+			return p.out, err
+		}
+	}
+	stageInput := func(manifest string) schemas.StageInput {
+		return schemas.StageInput{Manifest: manifest, RunOptions: in.RunOptions}
+	}
+	var sampled, judged, reversed, referenced schemas.StageResult
+	var paired schemas.PairResult
+	var trained schemas.TrainResult
+	var evaluated schemas.EvaluationResult
+	if err := p.child(ctx, "sample", SampleResponsesName,
+		schemas.SampleResponsesInput{StageInput: stageInput(in.Profiles), SampleOptions: in.SampleOptions}, &sampled); err != nil {
+		return p.out, err
+	}
+	if err := p.child(ctx, "judge", JudgeResponsesName,
+		schemas.JudgeResponsesInput{StageInput: stageInput(sampled.Manifest), JudgeOptions: in.JudgeOptions}, &judged); err != nil {
+		return p.out, err
+	}
+	if err := p.child(ctx, "reverse", ReverseConstraintsName,
+		schemas.ReverseConstraintsInput{StageInput: stageInput(judged.Manifest), ReverseOptions: in.ReverseOptions}, &reversed); err != nil {
+		return p.out, err
+	}
+	if err := p.child(ctx, "pair", BuildPairsName,
+		schemas.BuildPairsInput{StageInput: stageInput(reversed.Manifest), PairOptions: in.PairOptions}, &paired); err != nil {
+		return p.out, err
+	}
+	if err := p.child(ctx, "reference", ComputeReferenceName,
+		schemas.ComputeReferenceInput{StageInput: stageInput(paired.Manifest), TrainOptions: in.TrainOptions}, &referenced); err != nil {
+		return p.out, err
+	}
+	if err := p.child(ctx, "train", TrainModelName,
+		schemas.TrainModelInput{StageInput: stageInput(referenced.Manifest), TrainOptions: in.TrainOptions}, &trained); err != nil {
+		return p.out, err
+	}
+	if err := p.child(ctx, "evaluate", EvaluateModelName,
+		schemas.EvaluateModelInput{StageInput: stageInput(in.Profiles), SampleOptions: in.SampleOptions, JudgeOptions: in.JudgeOptions,
+			EvaluateOptions: in.EvaluateOptions, TrainedModel: trained.Model}, &evaluated); err != nil {
+		return p.out, err
+	}
+	stages := []schemas.StageResult{sampled, judged, reversed, paired.StageResult, referenced, trained.StageResult, evaluated.StageResult}
+	p.out = summarize(stages, paired, trained, evaluated)
+	var written report.Written
+	err := workflow.ExecuteActivity(withRecords(ctx, "write report and dataset card"), writeReport,
+		report.WriteInput{Summary: p.out, Profiles: in.Profiles, WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Input: in}).Get(ctx, &written)
+	p.out.Report, p.out.Card = written.Report, written.Card
+	p.out.Quarantined += written.ImportQuarantined
+	return p.out, err
+}
+
+// child runs one stage as a child workflow of a name derived from the run's own.
+func (p *pipeline) child(ctx workflow.Context, name, workflowType string, input, result any) error {
+	id := workflow.GetInfo(ctx).WorkflowExecution.ID + "/" + name
+	i := 0
+	for p.status.Stages[i].Stage != name {
+		i++
+	}
+	p.status.Stages[i] = schemas.PipelineStage{Stage: name, Status: schemas.StatusRunning, WorkflowID: id}
+	p.show(ctx)
+	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID: id, TaskQueue: QueueWorkflows, StaticSummary: name + " stage",
+	}), workflowType, input).Get(ctx, result)
+	p.status.Stages[i].Status = schemas.StatusDone
+	if err != nil {
+		p.status.Stages[i].Status = schemas.StatusFailed
+	}
+	p.show(ctx)
+	return err
+}
+
+func (p *pipeline) show(ctx workflow.Context) {
+	var b strings.Builder
+	fmt.Fprintf(&b, "**%s**, data set `%s`\n\n| stage | status | workflow |\n| --- | --- | --- |\n", p.status.Status, p.in.Dataset)
+	for _, s := range p.status.Stages {
+		fmt.Fprintf(&b, "| %s | %s | `%s` |\n", s.Stage, s.Status, s.WorkflowID)
+	}
+	workflow.SetCurrentDetails(ctx, b.String())
+}
+
+func summarize(stages []schemas.StageResult, paired schemas.PairResult, trained schemas.TrainResult, evaluated schemas.EvaluationResult) schemas.Summary {
+	sampled, judged := stages[0], stages[1]
+	out := schemas.Summary{
+		Dialogues: sampled.Books.In, Responses: sampled.Counts["responses"], Verdicts: judged.Counts["verdicts"],
+		Pairs: paired.Pairs, PairsByG: paired.PairsByG,
+		TrainSteps: trained.TrainSteps, LossFirst: trained.LossFirst, LossLast: trained.LossLast, RewardAccuracy: trained.RewardAccuracy,
+		BaseSatisfaction: evaluated.Base, TrainedSatisfaction: evaluated.Trained, EvalVerdicts: evaluated.Verdicts,
+		EvalProfiles: evaluated.Profiles, Difference: evaluated.Difference, DifferenceCI95: evaluated.CI95, Families: evaluated.Families,
+		Dataset: paired.Dataset, DatasetHash: paired.Hash, DatasetVersion: paired.Version, Model: trained.Model, Stages: stages,
+	}
+	for _, s := range stages {
+		out.Quarantined += s.Books.Quarantined
+	}
+	return out
+}

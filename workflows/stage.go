@@ -1,0 +1,232 @@
+package workflows
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"go.temporal.io/sdk/log"
+	"go.temporal.io/sdk/workflow"
+
+	"rpo/activities/store"
+	"rpo/schemas"
+)
+
+// pageSize bounds the shards that one run works on: beyond it the stage goes on
+// as a new run, so that a history stays small enough to load. Tests shorten it.
+var pageSize = 500
+
+// maxFailures bounds the failed shards that a payload lists.
+const maxFailures = 20
+
+// stage is one stage workflow: which activity works on the shards of which
+// split, and what determines its output.
+type stage struct {
+	name     string
+	activity string
+	queue    string
+	split    string
+	// config is whatever the output depends on beside the input.
+	config any
+	// input wraps a shard into the activity's input.
+	input func(store.Shard) any
+	// again makes the error that continues the workflow with this progress.
+	again func(*schemas.StageProgress) error
+}
+
+// run works through the shards of in.Manifest with ShardsInFlight activities at
+// once. Failed shards are data; when they are too many the stage parks and waits
+// for a decision. It ends with closed books or an error, never in between.
+func (s stage) run(ctx workflow.Context, in schemas.StageInput) (schemas.StageResult, error) {
+	r := &stageRun{stage: s, in: in, log: workflow.GetLogger(ctx), status: schemas.StatusRunning}
+	if in.Progress != nil {
+		r.p = *in.Progress
+	}
+	if err := r.handle(ctx); err != nil {
+		return schemas.StageResult{}, err
+	}
+	if r.p.Job == "" {
+		if err := r.open(ctx); err != nil {
+			return schemas.StageResult{}, err
+		}
+	}
+	if err := r.publish(ctx); err != nil {
+		return schemas.StageResult{}, err
+	}
+	for {
+		if err := r.page(ctx); err != nil {
+			return schemas.StageResult{}, err
+		}
+		if r.p.Next < r.p.Shards {
+			return schemas.StageResult{}, r.again(ctx)
+		}
+		retry, err := r.settle(ctx)
+		if err != nil {
+			return schemas.StageResult{}, err
+		}
+		if !retry {
+			break
+		}
+		if workflow.GetInfo(ctx).GetContinueAsNewSuggested() {
+			return schemas.StageResult{}, r.again(ctx)
+		}
+	}
+	return r.close(ctx)
+}
+
+// stageRun is the state of one run of a stage.
+type stageRun struct {
+	stage
+	in  schemas.StageInput
+	log log.Logger
+	p   schemas.StageProgress
+	// status is Running or NeedsAttention.
+	status string
+	// decision is what a person told a parked stage.
+	decision string
+	// shown is what the search attributes say.
+	shown attributes
+}
+
+func (r *stageRun) open(ctx workflow.Context) error {
+	var opened store.OpenStageResult
+	err := workflow.ExecuteActivity(withRecords(ctx, "open stage "+r.name), openStage, store.OpenStageInput{
+		Stage: r.name, Manifest: r.in.Manifest, Split: r.split, Config: r.config, Generation: r.in.Generation,
+	}).Get(ctx, &opened)
+	r.p.Job, r.p.ConfigHash, r.p.Shards = opened.Job, opened.ConfigHash, opened.Shards
+	return err
+}
+
+// page works on the shards to be retried and on the next page of new ones.
+func (r *stageRun) page(ctx workflow.Context) error {
+	todo := r.p.Retry
+	r.p.Retry = nil
+	if r.p.Next < r.p.Shards {
+		var page store.ListShardsResult
+		err := workflow.ExecuteActivity(withRecords(ctx, fmt.Sprintf("list shards from %d", r.p.Next)), listShards, store.ListShardsInput{
+			Job: r.p.Job, Stage: r.name, Manifest: r.in.Manifest, Split: r.split, Offset: r.p.Next, Limit: pageSize,
+		}).Get(ctx, &page)
+		if err != nil {
+			return err
+		}
+		todo = append(todo, page.Todo...)
+		r.p.Done += page.Done
+		r.p.Reused += page.Done
+		r.p.Next = min(r.p.Next+pageSize, r.p.Shards)
+	}
+	return r.work(ctx, todo)
+}
+
+// work runs one activity per shard, ShardsInFlight at once.
+func (r *stageRun) work(ctx workflow.Context, todo []int) error {
+	selector := workflow.NewSelector(ctx)
+	for inFlight := 0; len(todo) > 0 || inFlight > 0; {
+		for len(todo) > 0 && inFlight < r.in.ShardsInFlight && ctx.Err() == nil {
+			shard := todo[0]
+			todo = todo[1:]
+			inFlight++
+			selector.AddFuture(r.start(ctx, shard), func(f workflow.Future) {
+				inFlight--
+				r.finish(ctx, shard, f)
+			})
+		}
+		if inFlight == 0 {
+			break
+		}
+		selector.Select(ctx)
+		if err := r.publish(ctx); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+func (r *stageRun) start(ctx workflow.Context, shard int) workflow.Future {
+	summary := fmt.Sprintf("%s shard %d of %d", r.name, shard, r.p.Shards)
+	return workflow.ExecuteActivity(withShard(ctx, r.queue, summary, r.in.RunOptions), r.activity, r.input(store.Shard{
+		Job: r.p.Job, Stage: r.name, ConfigHash: r.p.ConfigHash, Manifest: r.in.Manifest, Number: shard,
+	}))
+}
+
+func (r *stageRun) finish(ctx workflow.Context, shard int, f workflow.Future) {
+	var done schemas.ShardResult
+	err := f.Get(ctx, &done)
+	switch {
+	case err != nil:
+		errorType, message := failureOf(err)
+		r.log.Warn("shard failed", "stage", r.name, "shard", shard, "type", errorType, "error", message)
+		r.p.Failed = append(r.p.Failed, schemas.ShardFailure{Shard: shard, ErrorType: errorType, Message: clip(message)})
+	case !done.Books.Closed():
+		r.p.Failed = append(r.p.Failed, schemas.ShardFailure{Shard: shard, ErrorType: string(schemas.Internal),
+			Message: fmt.Sprintf("the books do not close: %+v", done.Books)})
+	default:
+		r.p.Done++
+		if done.Reused {
+			r.p.Reused++
+		}
+	}
+}
+
+// settle decides about failed shards: go on if they are few, else park until a
+// person does. retry says that they are to be worked on again.
+func (r *stageRun) settle(ctx workflow.Context) (retry bool, err error) {
+	if float64(len(r.p.Failed)) <= r.in.MaxFailedFraction*float64(r.p.Shards) {
+		return false, nil
+	}
+	r.status = schemas.StatusNeedsAttention
+	if err := r.publish(ctx); err != nil {
+		return false, err
+	}
+	if err := workflow.Await(ctx, func() bool { return r.decision != "" }); err != nil {
+		return false, err
+	}
+	decision := r.decision
+	r.decision, r.status = "", schemas.StatusRunning
+	switch decision {
+	case UpdateRetryFailed:
+		for _, f := range r.p.Failed {
+			r.p.Retry = append(r.p.Retry, f.Shard)
+		}
+		slices.Sort(r.p.Retry)
+		r.p.Failed = nil
+		return true, r.publish(ctx)
+	case UpdateStop:
+		first := r.p.Failed[0]
+		return false, ApplicationError(schemas.Errorf(schemas.ErrorType(first.ErrorType), "stage %s stopped with %d of %d shards failed, the first, %d: %s",
+			r.name, len(r.p.Failed), r.p.Shards, first.Shard, first.Message))
+	}
+	return false, nil // skip_failed
+}
+
+func (r *stageRun) close(ctx workflow.Context) (schemas.StageResult, error) {
+	var out schemas.StageResult
+	err := workflow.ExecuteActivity(withRecords(ctx, "close stage "+r.name), closeStage, store.CloseStageInput{
+		Job: r.p.Job, Stage: r.name, Manifest: r.in.Manifest, Split: r.split, Failed: r.p.Failed,
+	}).Get(ctx, &out)
+	if err != nil {
+		return out, err
+	}
+	out.Reused = r.p.Reused
+	out.Failed = out.Failed[:min(len(out.Failed), maxFailures)]
+	if !out.Books.Closed() {
+		return out, ApplicationError(schemas.Errorf(schemas.Internal, "stage %s: the books do not close: %+v", r.name, out.Books))
+	}
+	r.status = schemas.StatusDone
+	return out, r.publish(ctx)
+}
+
+// again continues as a new run once no handler is at work.
+func (r *stageRun) again(ctx workflow.Context) error {
+	if err := workflow.Await(ctx, func() bool { return workflow.AllHandlersFinished(ctx) }); err != nil {
+		return err
+	}
+	return r.stage.again(&r.p)
+}
+
+func clip(message string) string {
+	const limit = 300
+	if len(message) <= limit {
+		return message
+	}
+	return strings.ToValidUTF8(message[:limit], "") + "…"
+}
