@@ -7,7 +7,6 @@ import contextlib
 import hashlib
 import json
 import os
-import warnings
 
 import torch
 
@@ -55,8 +54,9 @@ class Policy:
 def load_model(model_dir, init="weights", seed=0, dtype=torch.float32):
     """Build the model on the CPU; init random draws its weights from config.json and seed."""
     from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers.utils import logging
 
-    warnings.filterwarnings("ignore", message=".*torch_dtype.*")
+    logging.disable_progress_bar()
     family = read_config(model_dir).get("model_type")
     if family not in FAMILIES:
         raise invalid(f"model_dir: {family} models are not supported, only {', '.join(FAMILIES)}")

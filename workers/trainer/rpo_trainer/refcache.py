@@ -65,7 +65,7 @@ def reference_rows(pairs, keys, values, errors=None):
             key = keys[pair.pair_id, role]
             error = (errors or {}).get(pair.pair_id)
             if error is None and key not in values:
-                raise RuntimeError(f"no reference value for pair {pair.pair_id} {role}")
+                raise RuntimeError(f"gap in the reference: no value for pair {pair.pair_id} {role}")
             rows.append({"pair_id": pair.pair_id, "role": role, "logprob": None if error else values[key],
                          "tokens": len(response), "key": key, "error": error})
     return sorted(rows, key=lambda row: (row["pair_id"], row["role"]))

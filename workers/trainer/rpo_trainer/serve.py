@@ -79,7 +79,6 @@ def parameters(arguments, path):
     # The reply is the text, not something parsed out of it.
     params.use_jinja = True
     params.reasoning_format = xllamacpp.common_reasoning_format.COMMON_REASONING_FORMAT_NONE
-    params.force_pure_content_parser = True
     params.sampling.temp = 1.0
     params.sampling.top_k = 0
     params.sampling.top_p = 1.0

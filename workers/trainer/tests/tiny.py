@@ -58,6 +58,27 @@ def write_model(folder, weights=True, tie=False, seed=1):
     return str(folder)
 
 
+def write_qwen(folder, family):
+    """A tiny Qwen 2 or Qwen 3 folder: biases or normed heads, tied embeddings, a padded vocabulary."""
+    import torch
+    from transformers import Qwen2Config, Qwen2ForCausalLM, Qwen3Config, Qwen3ForCausalLM
+
+    os.makedirs(folder, exist_ok=True)
+    tokenizer = write_tokenizer(folder)
+    config, model = {"qwen2": (Qwen2Config, Qwen2ForCausalLM), "qwen3": (Qwen3Config, Qwen3ForCausalLM)}[family]
+    torch.manual_seed(0)
+    built = model(config(
+        vocab_size=384, hidden_size=64, intermediate_size=128, num_hidden_layers=2, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=16, max_position_embeddings=512, eos_token_id=tokenizer.eos_token_id,
+        tie_word_embeddings=True, initializer_range=0.1))
+    with torch.no_grad():
+        for name, parameter in built.named_parameters():
+            if name.endswith("bias") or "_norm" in name:  # they start at 0 and 1, where a mistake is not seen
+                parameter.add_(torch.randn(parameter.shape) * 0.3)
+    built.save_pretrained(folder)
+    return str(folder)
+
+
 def sentence(rng, low, high):
     return " ".join(rng.choice(WORDS) for _ in range(rng.randint(low, high)))
 
