@@ -21,7 +21,7 @@ var ifevalKinds = map[string]kind{
 	"change_case:english_lowercase":               {schemas.FamilyFormat, englishLowercase},
 	"length_constraints:number_sentences":         {schemas.FamilyFormat, numberOf("num_sentences", "relation", "Write", noun{"sentence", "sentences"}, countPunkt)},
 	"length_constraints:number_paragraphs":        {schemas.FamilyFormat, starParagraphs},
-	"length_constraints:number_words":             {schemas.FamilyFormat, numberOf("num_words", "relation", "Write", noun{"word", "words"}, runsOfWordRunes)},
+	"length_constraints:number_words":             {schemas.FamilyFormat, shrinkingAtLeast("relation", numberOf("num_words", "relation", "Write", noun{"word", "words"}, runsOfWordRunes))},
 	"length_constraints:nth_paragraph_first_word": {schemas.FamilyFormat, nthParagraph},
 
 	"detectable_content:number_placeholders":        {schemas.FamilyContent, minimumOf("num_placeholders", placeholderNoun, countPlaceholders)},
@@ -81,11 +81,22 @@ func numberOf(number, relation, verb string, w noun, count func(string) int) fun
 	}
 }
 
-// minimumOf builds a kind that demands at least n of something.
+// shrinkingAtLeast marks "at least" as one that no part of a text passes alone.
+func shrinkingAtLeast(relation string, build func(*args) spec) func(*args) spec {
+	return func(a *args) spec {
+		s := build(a)
+		s.shrinks = a.m[relation] == officialLeast
+		return s
+	}
+}
+
+// minimumOf builds a kind that demands at least n of something that stands on
+// one line.
 func minimumOf(number string, w noun, count func(string) int) func(*args) spec {
 	return func(a *args) spec {
 		b := bound{atLeast, a.number(number, 0)}
 		return spec{
+			shrinks: true,
 			test:    func(response string) bool { return b.holds(count(response)) },
 			demand:  func() []string { return b.phrases("Use", w) },
 			reverse: func() []string { return b.opposite().phrases("Use", w) },
@@ -97,9 +108,11 @@ func keywordsExist(a *args) spec {
 	words := a.texts("keywords")
 	found := a.patterns("keywords", words, false)
 	return spec{
+		shrinks: found.plain(),
 		test: func(response string) bool {
+			key := found.key(response)
 			for _, p := range found {
-				if !p.in(response) {
+				if p.count(response, key, 1) == 0 {
 					return false
 				}
 			}
@@ -110,9 +123,31 @@ func keywordsExist(a *args) spec {
 	}
 }
 
+type patterns []*pattern
+
+// plain reports whether all of the keywords are found as plain texts.
+func (ps patterns) plain() bool {
+	for _, p := range ps {
+		if p.prog != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// key is the text in key form if any keyword needs it.
+func (ps patterns) key(s string) string {
+	for _, p := range ps {
+		if p.prog == nil {
+			return caseKey(s)
+		}
+	}
+	return ""
+}
+
 // patterns compiles keywords as Python regular expressions.
-func (a *args) patterns(field string, words []string, bounded bool) []*pattern {
-	out := make([]*pattern, 0, len(words))
+func (a *args) patterns(field string, words []string, bounded bool) patterns {
+	out := make(patterns, 0, len(words))
 	for _, w := range words {
 		p, err := compile(w, bounded, false, false)
 		if err != nil {
@@ -131,8 +166,9 @@ func keywordFrequency(a *args) spec {
 	b := official(rel, n)
 	found := a.patterns("keyword", []string{word}, false)
 	return spec{
+		shrinks: rel == officialLeast && found.plain(),
 		// Counting stops at n, which decides either relation.
-		test:    func(response string) bool { return b.holds(found[0].count(response, max(n, 1))) },
+		test:    func(response string) bool { return b.holds(found[0].count(response, found.key(response), max(n, 1))) },
 		flip:    map[string]any{"relation": otherOfficial(rel)},
 		demand:  func() []string { return timesPhrases("the keyword "+say(word), b) },
 		reverse: func() []string { return timesPhrases("the keyword "+say(word), b.opposite()) },
@@ -144,8 +180,9 @@ func wordsForbidden(a *args) spec {
 	found := a.patterns("forbidden_words", words, true)
 	return spec{
 		test: func(response string) bool {
+			key := found.key(response)
 			for _, p := range found {
-				if p.in(response) {
+				if p.count(response, key, 1) > 0 {
 					return false
 				}
 			}
@@ -168,6 +205,7 @@ func letterFrequency(a *args) spec {
 		sign = "the letter "
 	}
 	return spec{
+		shrinks: rel == officialLeast,
 		test:    func(response string) bool { return b.holds(countFolded(response, letter)) },
 		flip:    map[string]any{"let_relation": otherOfficial(rel)},
 		demand:  func() []string { return timesPhrases(sign+say(letter), b) },
@@ -210,6 +248,7 @@ func nthParagraph(a *args) spec {
 func postscript(a *args) spec {
 	marker := strip(a.text("postscript_marker"))
 	var test func(string) bool
+	shrinks := true
 	switch marker {
 	case "P.P.S":
 		test = func(response string) bool { return hasInitials(response, "p.", "p.", "s") }
@@ -221,9 +260,14 @@ func postscript(a *args) spec {
 			a.fail("postscript_marker", "%s %v", quoted(marker), err)
 			break
 		}
-		test = func(response string) bool { return p.in(lower(response)) }
+		shrinks = false
+		test = func(response string) bool {
+			text := lower(response)
+			return p.count(text, text, 1) == 1
+		}
 	}
 	return spec{
+		shrinks: shrinks,
 		test:    test,
 		demand:  func() []string { return postscriptPhrases(marker) },
 		reverse: func() []string { return noPostscriptPhrases(marker) },
@@ -245,19 +289,22 @@ func multipleSections(a *args) spec {
 	n := a.number("num_sections", 0)
 	b := bound{atLeast, n}
 	var count func(string) int
+	shrinks := false
 	if literal, err := compile(splitter, false, false, true); err != nil {
 		a.fail("section_spliter", "%s %v", quoted(splitter), err)
 	} else if literal.prog == nil {
 		count = func(response string) int { return countSections(response, splitter) }
+		shrinks = true
 	} else {
 		p, err := compile(`\s?`+splitter+`\s?\d+\s?`, false, false, true)
 		if err != nil {
 			a.fail("section_spliter", "%s %v", quoted(splitter), err)
 		}
-		count = func(response string) int { return p.count(response, max(n, 1)) }
+		count = func(response string) int { return p.count(response, response, max(n, 1)) }
 	}
 	w := noun{"section marked " + say(splitter+" 1"), "sections marked " + say(splitter+" 1") + ", " + say(splitter+" 2") + " and so on"}
 	return spec{
+		shrinks: shrinks,
 		test:    func(response string) bool { return b.holds(count(response)) },
 		demand:  func() []string { return sectionPhrases(b, w) },
 		reverse: func() []string { return sectionPhrases(b.opposite(), w) },

@@ -14,10 +14,16 @@ func fixed(test func(string) bool, demand, reverse []string) spec {
 	}
 }
 
+// shrinking marks a test that no part of a text passes alone.
+func shrinking(s spec) spec {
+	s.shrinks = true
+	return s
+}
+
 var threeAnswers = []string{"My answer is yes.", "My answer is no.", "My answer is maybe."}
 
 func constrainedResponse(*args) spec {
-	return fixed(
+	return shrinking(fixed(
 		func(response string) bool {
 			for _, option := range threeAnswers {
 				if strings.Contains(response, option) {
@@ -35,7 +41,7 @@ func constrainedResponse(*args) spec {
 			`Use none of the sentences "My answer is yes.", "My answer is no." and "My answer is maybe."`,
 			`Do not write "My answer is yes.", "My answer is no." or "My answer is maybe."`,
 			`Your answer must contain neither "My answer is yes." nor "My answer is no." nor "My answer is maybe."`,
-		})
+		}))
 }
 
 func jsonFormat(*args) spec {
@@ -53,7 +59,7 @@ func jsonFormat(*args) spec {
 }
 
 func title(*args) spec {
-	return fixed(hasTitle,
+	return shrinking(fixed(hasTitle,
 		[]string{
 			"Include a title in double angle brackets, such as <<a title>>.",
 			"Your answer must contain a title wrapped in double angle brackets, such as <<a title>>.",
@@ -63,7 +69,7 @@ func title(*args) spec {
 			"Do not put a title in double angle brackets, such as <<a title>>, anywhere.",
 			"Leave out titles in double angle brackets, such as <<a title>>.",
 			"Your answer must not contain any title wrapped in double angle brackets, such as <<a title>>.",
-		})
+		}))
 }
 
 func twoResponses(*args) spec {
@@ -84,7 +90,16 @@ func repeatPrompt(a *args) spec {
 	prompt := a.text("prompt_to_repeat")
 	start := lower(strip(prompt))
 	shown := say(strip(prompt))
-	return fixed(func(response string) bool { return strings.HasPrefix(lower(strip(response)), start) },
+	return fixed(
+		func(response string) bool {
+			text := strip(response)
+			// Only so much of the text can lower to the start. A sigma at the cut
+			// would not know what follows it.
+			if most := 4*len(start) + 8; len(text) > most && !strings.Contains(text[:most], "Σ") {
+				text = strings.ToValidUTF8(text[:most], "")
+			}
+			return strings.HasPrefix(lower(text), start)
+		},
 		[]string{
 			"Begin by repeating this request word for word, and then answer: " + shown,
 			"First repeat the following without change, then give your answer: " + shown,
@@ -103,7 +118,11 @@ func endsWithPhrase(a *args) spec {
 	shown := say(phrase)
 	return fixed(
 		func(response string) bool {
-			return strings.HasSuffix(lower(strings.Trim(strip(response), `"`)), end)
+			text := strings.Trim(strip(response), `"`)
+			if from := len(text) - 4*len(end) - 8; from > 0 && !strings.Contains(text[from:], "Σ") {
+				text = strings.ToValidUTF8(text[from:], "")
+			}
+			return strings.HasSuffix(lower(text), end)
 		},
 		[]string{
 			"End your answer with the exact phrase " + shown,

@@ -12,28 +12,36 @@ import (
 // runsOfWordRunes counts the matches of \w+.
 func runsOfWordRunes(s string) int {
 	n := 0
-	inside := false
-	for i := 0; i < len(s); {
+	inside := byte(0)
+	for i := 0; i < len(s); i++ {
 		c := s[i]
 		if c < utf8.RuneSelf {
-			w := wordByte[c]
-			if w && !inside {
-				n++
-			}
+			w := wordBit[c]
+			n += int(w &^ inside)
 			inside = w
-			i++
 			continue
 		}
 		r, size := utf8.DecodeRuneInString(s[i:])
-		w := isWordRune(r)
-		if w && !inside {
-			n++
+		w := byte(0)
+		if isWordRune(r) {
+			w = 1
 		}
+		n += int(w &^ inside)
 		inside = w
-		i += size
+		i += size - 1
 	}
 	return n
 }
+
+// wordBit is wordByte as a number.
+var wordBit = func() (t [utf8.RuneSelf]byte) {
+	for c, w := range wordByte {
+		if w {
+			t[c] = 1
+		}
+	}
+	return t
+}()
 
 var wordByte = func() (t [utf8.RuneSelf]bool) {
 	for c := range t {

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// looseVariants yields IFEval's eight loose variants of a response in the
-// official order, each different text once: the whole, the whole without
+// looseVariants yields IFEval's loose variants of a response but the response
+// itself, each different text once: the whole without
 // stars, then without first line, last line and both, then those without
 // stars. Lines end at "\n" only, as in the official checker.
 func looseVariants(response string) iter.Seq[string] {
@@ -21,7 +21,7 @@ func looseVariants(response string) iter.Seq[string] {
 				neither = strip(response[first+1 : last])
 			}
 		}
-		seen := make([]string, 0, 8)
+		seen := append(make([]string, 0, 8), response)
 		offer := func(v string) bool {
 			for _, s := range seen {
 				if len(s) == len(v) && s == v {
@@ -31,16 +31,16 @@ func looseVariants(response string) iter.Seq[string] {
 			seen = append(seen, v)
 			return yield(v)
 		}
-		bases := [...]string{response, noFirst, noLast, neither}
-		if !offer(response) || !offer(withoutStars(response)) {
+		bases := [...]string{noFirst, noLast, neither}
+		if !offer(withoutStars(response)) {
 			return
 		}
-		for _, v := range bases[1:] {
+		for _, v := range bases {
 			if !offer(v) {
 				return
 			}
 		}
-		for _, v := range bases[1:] {
+		for _, v := range bases {
 			if !offer(withoutStars(v)) {
 				return
 			}

@@ -213,39 +213,24 @@ func keyRune(r rune) rune {
 	return low
 }
 
-// in reports whether the pattern is found anywhere in s.
-func (p *pattern) in(s string) bool { return p.count(s, 1) == 1 }
-
-// count returns the number of matches that do not overlap, at most limit.
-func (p *pattern) count(s string, limit int) int {
+// count returns the number of matches that do not overlap, at most limit. key
+// is caseKey(s), or s itself if case counts; only a plain text looks at it.
+func (p *pattern) count(s, key string, limit int) int {
 	n, at := 0, 0
 	if p.prog == nil {
-		if !p.sensitive {
-			s = caseKey(s)
-		}
-		if !p.bounded {
-			for n < limit {
-				i := strings.Index(s[at:], p.literal)
-				if i < 0 {
-					break
-				}
-				n, at = n+1, at+i+len(p.literal)
-			}
-			return n
-		}
 		for n < limit {
-			i := strings.Index(s[at:], p.literal)
+			i := strings.Index(key[at:], p.literal)
 			if i < 0 {
 				break
 			}
 			from := at + i
 			to := from + len(p.literal)
-			if boundary(s, from) && boundary(s, to) {
+			if !p.bounded || boundary(key, from) && boundary(key, to) {
 				n, at = n+1, to
-			} else {
-				_, size := utf8.DecodeRuneInString(s[from:])
-				at = from + size
+				continue
 			}
+			_, size := utf8.DecodeRuneInString(key[from:])
+			at = from + size
 		}
 		return n
 	}

@@ -30,6 +30,9 @@ type kind struct {
 type spec struct {
 	// test judges a response that is not blank.
 	test func(response string) bool
+	// shrinks promises that a part of a text, cut at line ends and stripped,
+	// passes only if the whole does. Most variants then need no look.
+	shrinks bool
 	// flip are the arguments under which the same kind is the exact complement
 	// of test; nil if only negation expresses it.
 	flip map[string]any
@@ -67,9 +70,9 @@ func Parse(r schemas.Rule) (Check, error) {
 	}
 	if r.Negated {
 		test := s.test
-		return check(func(response string) bool { return !test(response) }), nil
+		return check{test: func(response string) bool { return !test(response) }}, nil
 	}
-	return check(s.test), nil
+	return check{s.test, s.shrinks}, nil
 }
 
 // resolve returns the meaning of the rule before negation, and its arguments.
@@ -96,13 +99,24 @@ func resolve(r schemas.Rule) (spec, *args, error) {
 }
 
 // check makes the two verdicts of a test that never sees a blank response.
-type check func(response string) bool
+type check struct {
+	test    func(response string) bool
+	shrinks bool
+}
 
-func (c check) Strict(response string) bool { return !blank(response) && c(response) }
+func (c check) Strict(response string) bool { return !blank(response) && c.test(response) }
 
 func (c check) Loose(response string) bool {
+	if c.Strict(response) {
+		return true
+	}
+	if c.shrinks {
+		// The other variants are parts of the response with or without stars.
+		plain := withoutStars(response)
+		return len(plain) < len(response) && c.Strict(plain)
+	}
 	for v := range looseVariants(response) {
-		if !blank(v) && c(v) {
+		if !blank(v) && c.test(v) {
 			return true
 		}
 	}
