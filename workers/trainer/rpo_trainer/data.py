@@ -116,6 +116,11 @@ def drop_long(pairs, max_tokens):
     return kept, len(pairs) - len(kept)
 
 
+def length_limit(max_tokens, model_config):
+    """The shorter of max_tokens and what the model has positions for."""
+    return min(max_tokens, model_config.get("max_position_embeddings") or max_tokens)
+
+
 def hold_out(pairs, fraction):
     """Split by the hash of the profile, so that no profile is on both sides.
 

@@ -71,6 +71,9 @@ def write_result(out_dir, status, reason="", **values):
         os.link(temporary, path)
     except FileExistsError:
         print(f"rpo_trainer: {status}: {reason}", file=sys.stderr)
+    except OSError:  # a file system without links
+        os.replace(temporary, path)
+        return
     os.unlink(temporary)
 
 

@@ -21,11 +21,12 @@ def run(config, group):
     import torch
 
     from . import data, refcache
-    from .model import Policy, load_model, weights_digest
+    from .model import Policy, load_model, read_config, weights_digest
     from .tokens import ChatTokenizer, tokenizer_digest
 
     pairs = data.read_pairs(config.data, "dpo", ChatTokenizer(config.model_dir))
-    errors = {pair.pair_id: refcache.TOO_LONG for pair in pairs if pair.length > config.max_tokens}
+    limit = data.length_limit(config.max_tokens, read_config(config.model_dir))
+    errors = {pair.pair_id: refcache.TOO_LONG for pair in pairs if pair.length > limit}
     keys = refcache.pair_keys(pairs, weights_digest(config.model_dir), tokenizer_digest(config.model_dir))
     # By key, so that equal (prompt, response) are computed once.
     sequences = {keys[pair.pair_id, role]: (pair.prompt, response) for pair in pairs if pair.pair_id not in errors

@@ -232,14 +232,15 @@ def run(config, group):
 
     from . import checkpoint, data
     from .events import EventLog
-    from .model import Policy, load_model, weights_digest
+    from .model import Policy, load_model, read_config, weights_digest
     from .tokens import ChatTokenizer, tokenizer_digest
 
     tokenizer = ChatTokenizer(config.model_dir)
-    pairs, dropped = data.drop_long(data.read_pairs(config.data, config.loss, tokenizer), config.max_tokens)
+    limit = data.length_limit(config.max_tokens, read_config(config.model_dir))
+    pairs, dropped = data.drop_long(data.read_pairs(config.data, config.loss, tokenizer), limit)
     train_pairs, held_out = data.hold_out(pairs, config.held_out_fraction)
     if not train_pairs:
-        raise invalid(f"data: no pairs to train on; {dropped} are longer than max_tokens {config.max_tokens}")
+        raise invalid(f"data: no pairs to train on; {dropped} are longer than {limit} tokens")
     counts = {"pairs_train": len(train_pairs), "pairs_held_out": len(held_out), "dropped_long": dropped}
 
     compute_type = getattr(torch, config.dtype)
