@@ -166,11 +166,13 @@ func punktBreaks(s string, found func(end, next int)) {
 	previous := candidate{}
 	have := false
 	for at := 0; at < len(s); {
-		i := strings.IndexAny(s[at:], ".?!")
-		if i < 0 {
+		mark := at
+		for mark < len(s) && s[mark] != '.' && s[mark] != '?' && s[mark] != '!' {
+			mark++
+		}
+		if mark == len(s) {
 			break
 		}
-		mark := at + i
 		at = mark + 1
 		c := candidate{mark: mark, next: -1}
 		r, size := utf8.DecodeRuneInString(s[at:])

@@ -58,7 +58,7 @@ func isLower(s string) bool {
 // lower is str.lower: strings.ToLower but for İ, which becomes i and a dot,
 // and a capital sigma at a word's end, which becomes ς.
 func lower(s string) string {
-	if !strings.ContainsAny(s, "İΣ") {
+	if !strings.Contains(s, "İ") && !strings.Contains(s, "Σ") {
 		return strings.ToLower(s)
 	}
 	var b strings.Builder

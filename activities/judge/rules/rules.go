@@ -53,6 +53,19 @@ var profiles = map[string]profile{
 	"multi_if": {version: "multi_if/1", kinds: multiIFKinds},
 }
 
+// Both returns the strict and the loose verdict for less than the price of two.
+func Both(c Check, response string) (strict, loose bool) {
+	own, ok := c.(check)
+	if !ok {
+		return c.Strict(response), c.Loose(response)
+	}
+	if own.Strict(response) {
+		// The response itself is the first of the variants.
+		return true, true
+	}
+	return false, own.variant(response)
+}
+
 // Version names the exact semantics of a profile, for verdict rows, such as
 // "ifeval/1". It is "" for an unknown profile.
 func Version(profile string) string { return profiles[profile].version }
@@ -106,10 +119,10 @@ type check struct {
 
 func (c check) Strict(response string) bool { return !blank(response) && c.test(response) }
 
-func (c check) Loose(response string) bool {
-	if c.Strict(response) {
-		return true
-	}
+func (c check) Loose(response string) bool { return c.Strict(response) || c.variant(response) }
+
+// variant reports whether one of the other variants passes.
+func (c check) variant(response string) bool {
 	if c.shrinks {
 		// The other variants are parts of the response with or without stars.
 		plain := withoutStars(response)

@@ -12,6 +12,9 @@ import (
 
 // countCapitalTokens counts the tokens of word_tokenize that are isupper().
 func countCapitalTokens(s string) int {
+	if n, ok := quickCapitals(s); ok {
+		return n
+	}
 	n := 0
 	treebankTokens(s, func(token []byte) {
 		if isUpperBytes(token) {

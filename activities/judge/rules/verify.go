@@ -167,8 +167,7 @@ func (v *verifier) judge(fields []field) ([]field, error) {
 	if err != nil {
 		return nil, err
 	}
-	strict := p.yes.Strict(*row.Response)
-	loose := strict || p.yes.Loose(*row.Response)
+	strict, loose := Both(p.yes, *row.Response)
 	v.count(*row.ID, strict, loose, row.Strict, row.Loose, row.Stable)
 	return []field{
 		{"strict", encode(strict)},
