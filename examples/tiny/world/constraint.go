@@ -128,11 +128,11 @@ func drawDemands(r *rand.Rand, kinds []string, count int) ([]demand, error) {
 }
 
 // answer writes an answer about the topic whose verdicts are exactly want[i]
-// for demands[i].
-func answer(r *rand.Rand, demands []demand, want []bool, topic string) (string, error) {
+// for demands[i]. Brief answers have few words more than they need.
+func answer(r *rand.Rand, demands []demand, want []bool, topic string, brief bool) (string, error) {
 	const tries = 500
 	for range tries {
-		text, err := steer(r, demands, want, topic).write(r)
+		text, err := steer(r, demands, want, topic, brief).write(r)
 		if err != nil {
 			continue
 		}
@@ -157,7 +157,7 @@ func verdictsAre(demands []demand, want []bool, text string) bool {
 }
 
 // steer draws a plan and bends it to the wanted verdicts.
-func steer(r *rand.Rand, demands []demand, want []bool, topic string) plan {
+func steer(r *rand.Rand, demands []demand, want []bool, topic string, brief bool) plan {
 	p := plan{
 		sentences: 1 + r.IntN(2),
 		end:       marks[max(0, r.IntN(4)-1)],
@@ -167,6 +167,9 @@ func steer(r *rand.Rand, demands []demand, want []bool, topic string) plan {
 	}
 	if r.IntN(3) == 0 {
 		p.opener = openers[r.IntN(len(openers))]
+	}
+	if brief {
+		p.sentences, p.digit, p.comma, p.opener = 1, false, false, ""
 	}
 	low, high := 0, 100
 	for i, d := range demands {
@@ -209,11 +212,15 @@ func steer(r *rand.Rand, demands []demand, want []bool, topic string) plan {
 			}
 		}
 	}
-	if !p.avoid[topic] && r.IntN(4) > 0 {
+	if !p.avoid[topic] && (brief || r.IntN(4) > 0) {
 		p.mention = append(p.mention, topic)
 	}
 	low = max(low, p.need())
-	high = min(high, low+4)
+	spare := 4
+	if brief {
+		spare = 1
+	}
+	high = min(high, low+spare)
 	p.words = low + r.IntN(max(1, high-low+1))
 	return p
 }

@@ -62,20 +62,25 @@ func runText(args []string) error {
 	out := f.String("out", "text.parquet", "Parquet file to write")
 	corpus := f.String("corpus", "", "text file for the tokenizer, optional")
 	profiles := f.String("profiles", "profiles.jsonl", "bundled profiles whose combinations are left out")
-	seed := f.Uint64("seed", 1, "seed")
-	count := f.Int("examples", 100_000, "number of examples")
-	follow := f.Float64("follow", 0.7, "probability that an answer follows a constraint")
+	var s settings
+	f.Uint64Var(&s.seed, "seed", 1, "seed")
+	f.IntVar(&s.count, "examples", 100_000, "number of examples")
+	f.Float64Var(&s.follow, "follow", 0.7, "probability that an answer follows a constraint")
+	f.IntVar(&s.least, "least", 2, "least constraints of an example")
+	f.IntVar(&s.most, "most", 7, "most constraints of an example")
+	f.BoolVar(&s.brief, "brief", false, "answers of one short sentence that names the topic")
 	kinds := f.String("kinds", allKinds, "kinds of constraints to draw from; one that is named more often is drawn more often")
 	f.Parse(args)
 	bundle, err := readBundle(*profiles)
 	if err != nil {
 		return err
 	}
-	leaveOut := map[string]bool{}
+	s.kinds = strings.Split(*kinds, ",")
+	s.leaveOut = map[string]bool{}
 	for _, p := range bundle {
-		leaveOut[p.combination()] = true
+		s.leaveOut[p.combination()] = true
 	}
-	examples, err := newText(*seed, *count, *follow, strings.Split(*kinds, ","), leaveOut)
+	examples, err := newText(s)
 	if err != nil {
 		return err
 	}

@@ -15,29 +15,43 @@ type example struct {
 	Chosen    []schemas.Message `parquet:"chosen"`
 }
 
-// newText draws supervised examples with two to seven constraints, each of
-// which the answer follows with probability follow, independent of the others.
-// Combinations of the bundled profiles are left out.
-func newText(seed uint64, count int, follow float64, kinds []string, leaveOut map[string]bool) ([]example, error) {
-	r := rand.New(rand.NewPCG(seed, 2))
-	out := make([]example, 0, count)
-	for len(out) < count {
-		t, err := newTask(r, kinds, 2+r.IntN(6))
+// settings say what supervised text to draw.
+type settings struct {
+	seed  uint64
+	count int
+	// kinds are those to draw constraints from, least to most of them a message.
+	kinds       []string
+	least, most int
+	// follow is the probability that the answer follows a constraint.
+	follow float64
+	// brief answers are one short sentence that always names the topic.
+	brief bool
+	// leaveOut holds combinations of constraints that no example may have.
+	leaveOut map[string]bool
+}
+
+// newText draws supervised examples. Each constraint is followed or not
+// independently of the others.
+func newText(s settings) ([]example, error) {
+	r := rand.New(rand.NewPCG(s.seed, 2))
+	out := make([]example, 0, s.count)
+	for len(out) < s.count {
+		t, err := newTask(r, s.kinds, s.least+r.IntN(s.most-s.least+1))
 		if err != nil {
 			return nil, err
 		}
-		if leaveOut[t.combination()] {
+		if s.leaveOut[t.combination()] {
 			continue
 		}
 		want := make([]bool, len(t.demands))
 		for i := range want {
-			want[i] = r.Float64() < follow
+			want[i] = r.Float64() < s.follow
 		}
-		text, err := answer(r, t.demands, want, t.topic)
+		text, err := answer(r, t.demands, want, t.topic, s.brief)
 		if err != nil {
 			return nil, err
 		}
-		id := fmt.Sprintf("text-%d-%06d", seed, len(out)+1)
+		id := fmt.Sprintf("text-%d-%06d", s.seed, len(out)+1)
 		out = append(out, example{
 			PairID:    id,
 			ProfileID: id,

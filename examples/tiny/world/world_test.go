@@ -112,7 +112,7 @@ func TestEveryCombinationOfVerdictsHasAnAnswer(t *testing.T) {
 			for i := range want {
 				want[i] = bits>>i&1 == 1
 			}
-			text, err := answer(r, task.demands, want, task.topic)
+			text, err := answer(r, task.demands, want, task.topic, false)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -124,11 +124,12 @@ func TestEveryCombinationOfVerdictsHasAnAnswer(t *testing.T) {
 }
 
 func TestEqualSeedsWriteEqualText(t *testing.T) {
-	first, err := newText(3, 300, 0.7, everyKind, nil)
+	threeHundred := settings{seed: 3, count: 300, kinds: everyKind, least: 2, most: 7, follow: 0.7}
+	first, err := newText(threeHundred)
 	if err != nil {
 		t.Fatal(err)
 	}
-	second, err := newText(3, 300, 0.7, everyKind, nil)
+	second, err := newText(threeHundred)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,14 +149,16 @@ func TestTextLeavesOutTheNamedCombinations(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept, err := newText(3, 1, 0.7, everyKind, nil)
+	one := settings{seed: 3, count: 1, kinds: everyKind, least: 2, most: 7, follow: 0.7}
+	kept, err := newText(one)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if kept[0].Prompt[0].Content != first.system {
 		t.Fatalf("the first example is %q, want %q", kept[0].Prompt[0].Content, first.system)
 	}
-	other, err := newText(3, 1, 0.7, everyKind, map[string]bool{first.combination(): true})
+	one.leaveOut = map[string]bool{first.combination(): true}
+	other, err := newText(one)
 	if err != nil {
 		t.Fatal(err)
 	}
