@@ -45,7 +45,7 @@ var officialArgs = map[string][]string{
 	"punctuation:no_comma":                          {""},
 }
 
-func officialRules(t *testing.T) []schemas.Rule {
+func officialRules(t testing.TB) []schemas.Rule {
 	t.Helper()
 	var out []schemas.Rule
 	for _, profile := range []string{"ifeval", "multi_if"} {
