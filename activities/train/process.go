@@ -58,9 +58,20 @@ func (p Process) Run(ctx context.Context) error {
 	cmd := exec.Command(p.Command[0], p.Command[1:]...)
 	cmd.Env = append(os.Environ(), p.Env...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = p.Dir, log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	exited, err := Start(cmd)
+	if err != nil {
+		return err
+	}
+	// Ranks are in the leader's group; kill what it may leave behind.
+	defer syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	return p.watch(ctx, cmd.Process.Pid, exited)
+}
 
-	started, exited := make(chan error, 1), make(chan error, 1)
+// Start starts a command in a process group of its own. It is killed when this
+// process ends, however it ends. exited gets what Wait returned.
+func Start(cmd *exec.Cmd) (exited <-chan error, err error) {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started, ended := make(chan error, 1), make(chan error, 1)
 	go func() {
 		// The kernel sends Pdeathsig when the thread that forked ends, so this
 		// goroutine keeps its thread until the child is gone.
@@ -68,15 +79,13 @@ func (p Process) Run(ctx context.Context) error {
 		err := cmd.Start()
 		started <- err
 		if err == nil {
-			exited <- cmd.Wait()
+			ended <- cmd.Wait()
 		}
 	}()
 	if err := <-started; err != nil {
-		return schemas.Errorf(schemas.InvalidInput, "start %s: %w: check the worker's configuration", p.Command[0], err)
+		return nil, schemas.Errorf(schemas.InvalidInput, "start %s: %w: check the worker's configuration", cmd.Path, err)
 	}
-	// Ranks are in the leader's group; kill what it may leave behind.
-	defer syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-	return p.watch(ctx, cmd.Process.Pid, exited)
+	return ended, nil
 }
 
 func (p Process) watch(ctx context.Context, pid int, exited <-chan error) error {

@@ -1,0 +1,61 @@
+# make quickstart   build everything, run the whole method on the bundled profiles
+# make test         all tests, fast ones first
+# make build        bin/rpo, bin/rpo-local and the Python environment .venv
+
+SHELL := /bin/bash -o pipefail
+PYTHON ?= python3
+VENV := .venv
+ARGS ?=
+
+.PHONY: build quickstart test test-go test-local test-trainer test-end-to-end tiny-model bench-rules clean
+
+build: bin/rpo bin/rpo-local $(VENV)/.ready
+
+quickstart: build
+	@bin/rpo quickstart $(ARGS)
+
+test: build $(VENV)/.ready-test test-go test-local test-trainer test-end-to-end
+
+# Vet and test the main module. The store's suite runs against bin/rpo-local.
+test-go: build
+	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
+	go vet ./...
+	go test ./...
+
+test-local: build
+	cd infra/local && go vet ./... && go test ./...
+
+test-trainer: $(VENV)/.ready-test
+	cd workers/trainer && ../../$(VENV)/bin/python -m pytest -q tests
+
+# The whole system against the real parts: kills, resume, bad input.
+test-end-to-end: build
+	go test -tags endtoend -count=1 -timeout 30m -v ./workers/rpo
+
+# Makes the tiny model's weights and the bundled profiles again.
+tiny-model: build
+	examples/tiny/make.sh
+
+# One JSON object as the last line.
+bench-rules:
+	@go run ./activities/judge/rules/bench
+
+clean:
+	rm -rf bin .rpo
+
+bin/rpo: go.mod go.sum $(shell find activities schemas workers/rpo workflows -type f -not -name '*_test.go' -not -path '*/testdata/*' 2>/dev/null)
+	go build -trimpath -o $@ ./workers/rpo
+
+bin/rpo-local: $(shell find infra/local -name '*.go' -not -name '*_test.go') infra/local/go.mod infra/local/go.sum
+	cd infra/local && go build -trimpath -ldflags='-s -w' -o ../../$@ .
+
+# Every requirement is pinned with its hash; nothing comes from a model hub.
+$(VENV)/.ready: workers/trainer/requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed: make PYTHON=...")'
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@
+
+$(VENV)/.ready-test: workers/trainer/requirements-test.txt $(VENV)/.ready
+	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@

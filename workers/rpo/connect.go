@@ -1,0 +1,53 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+
+	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/contrib/envconfig"
+	sdklog "go.temporal.io/sdk/log"
+
+	"rpo/activities/store"
+	"rpo/schemas"
+)
+
+// dial connects to Temporal as the temporal CLI does: by its environment
+// variables and profile file.
+func dial(ctx context.Context, logger *slog.Logger) (client.Client, error) {
+	o, err := envconfig.LoadDefaultClientOptions()
+	if err != nil {
+		return nil, schemas.Errorf(schemas.InvalidInput, "read Temporal's connection settings: %w", err)
+	}
+	o.Logger = sdklog.NewStructuredLogger(logger)
+	c, err := client.DialContext(ctx, o)
+	if err != nil {
+		return nil, schemas.Errorf(schemas.Overloaded, "connect to Temporal at %s: %w: start it or set TEMPORAL_ADDRESS", o.HostPort, err)
+	}
+	return c, nil
+}
+
+// openStore connects to the bucket and checks that it can be used.
+func openStore(ctx context.Context, bucket string) (*store.S3, error) {
+	s, err := store.NewS3(ctx, store.Config{Bucket: bucket})
+	if err != nil {
+		return nil, err
+	}
+	return s, s.Check(ctx)
+}
+
+func newLogger(level slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(os.Stderr, &slog.HandlerOptions{Level: level}))
+}
+
+// notFound makes Temporal's "not found" one of ours.
+func notFound(id string, err error) error {
+	if _, ok := errors.AsType[*serviceerror.NotFound](err); ok {
+		return schemas.Errorf(schemas.NotFound, "there is no workflow %q", id)
+	}
+	return fmt.Errorf("workflow %s: %w", id, err)
+}

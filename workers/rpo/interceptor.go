@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/interceptor"
+
+	"rpo/workflows"
+)
+
+// beatEvery is well under the shortest heartbeat timeout that inputs may ask for.
+const beatEvery = 500 * time.Millisecond
+
+// activityInterceptor gives every activity what all of them need: failures
+// become Temporal's by one rule, and a ticker heartbeats with the last details,
+// so that a slow call or upload does not look like a dead worker.
+type activityInterceptor struct {
+	interceptor.WorkerInterceptorBase
+}
+
+func (*activityInterceptor) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	in := &inbound{}
+	in.Next = next
+	return in
+}
+
+type inbound struct {
+	interceptor.ActivityInboundInterceptorBase
+	out *outbound
+}
+
+func (in *inbound) Init(out interceptor.ActivityOutboundInterceptor) error {
+	in.out = &outbound{}
+	in.out.Next = out
+	return in.Next.Init(in.out)
+}
+
+func (in *inbound) ExecuteActivity(ctx context.Context, input *interceptor.ExecuteActivityInput) (any, error) {
+	if activity.GetInfo(ctx).HeartbeatTimeout > 0 {
+		stop := make(chan struct{})
+		var ticking sync.WaitGroup
+		ticking.Go(func() {
+			tick := time.NewTicker(beatEvery)
+			defer tick.Stop()
+			for {
+				select {
+				case <-tick.C:
+					in.out.repeat(ctx)
+				case <-stop:
+					return
+				}
+			}
+		})
+		defer ticking.Wait()
+		defer close(stop)
+	}
+	out, err := in.Next.ExecuteActivity(ctx, input)
+	return out, workflows.ApplicationError(err)
+}
+
+// outbound remembers the last heartbeat.
+type outbound struct {
+	interceptor.ActivityOutboundInterceptorBase
+	mu      sync.Mutex
+	details []any
+}
+
+func (o *outbound) RecordHeartbeat(ctx context.Context, details ...any) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.details = details
+	o.Next.RecordHeartbeat(ctx, details...)
+}
+
+func (o *outbound) repeat(ctx context.Context) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.Next.RecordHeartbeat(ctx, o.details...)
+}

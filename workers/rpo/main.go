@@ -1,0 +1,113 @@
+// Command rpo is the one Go program: the worker that runs workflows and
+// activities, and the commands that start and watch them.
+//
+// What belongs here: flags, configuration, connections, printing. The method is
+// in activities, the order of steps in workflows.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"rpo/schemas"
+)
+
+// command is one subcommand.
+type command struct {
+	name, arguments, help string
+	run                   func(ctx context.Context, args []string) error
+}
+
+var commands = []command{
+	{"quickstart", "[--once] [--json] [--dir DIR]", "run the whole method on the bundled profiles with a local stack", quickstartCommand},
+	{"worker", "[--queues LIST] [--config FILE]", "serve task queues", workerCommand},
+	{"import", "[--format NAME] FILE", "import profiles; prints the manifest that RunPipeline takes", importCommand},
+	{"start", "WORKFLOW [--input FILE] [--id ID] [--wait]", "start a workflow", startCommand},
+	{"status", "WORKFLOW_ID", "print a workflow's status as JSON", statusCommand},
+	{"verify", "[--profile NAME] [--summary] [FILE|-]", "judge JSON lines by rule", verifyCommand},
+}
+
+// errPrinted is a failure that was reported already.
+var errPrinted = errors.New("reported")
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	os.Exit(run(ctx, os.Args[1:]))
+}
+
+// run returns the exit status: 0, 1 for a failure, 2 for a wrong command line.
+func run(ctx context.Context, args []string) int {
+	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
+		usage(os.Stdout)
+		return 0
+	}
+	for _, c := range commands {
+		if c.name != args[0] {
+			continue
+		}
+		err := c.run(ctx, args[1:])
+		switch {
+		case err == nil || errors.Is(err, flag.ErrHelp):
+			return 0
+		case !errors.Is(err, errPrinted):
+			fmt.Fprintf(os.Stderr, "rpo %s: %v\n", c.name, err)
+		}
+		if schemas.TypeOf(err) == usageError {
+			return 2
+		}
+		return 1
+	}
+	fmt.Fprintf(os.Stderr, "rpo: unknown command %q\n\n", args[0])
+	usage(os.Stderr)
+	return 2
+}
+
+func usage(w io.Writer) {
+	fmt.Fprint(w, "usage: rpo COMMAND [ARGUMENTS]\n\n")
+	for _, c := range commands {
+		fmt.Fprintf(w, "  rpo %s %s\n      %s\n", c.name, c.arguments, c.help)
+	}
+	fmt.Fprintf(w, "\nTemporal is reached by the variables and profile file of the temporal CLI\n"+
+		"(TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, ...), S3 by those of the AWS SDK\n"+
+		"(AWS_ENDPOINT_URL_S3, AWS_PROFILE, ...) and RPO_BUCKET. %s names the\nworker's configuration.\n", configEnv)
+}
+
+// usageError is a wrong command line.
+const usageError schemas.ErrorType = "Usage"
+
+// parseFlags parses flags and demands the named arguments.
+func parseFlags(flags *flag.FlagSet, args []string, names ...string) ([]string, error) {
+	rest, err := parseArguments(flags, args)
+	if err == nil && len(rest) != len(names) {
+		err = schemas.Errorf(usageError, "want %d arguments (%s), got %d", len(names), strings.Join(names, " "), len(rest))
+	}
+	return rest, err
+}
+
+// parseArguments lets flags and arguments stand in any order and returns the
+// arguments.
+func parseArguments(flags *flag.FlagSet, args []string) ([]string, error) {
+	var rest []string
+	for {
+		if err := flags.Parse(args); err != nil {
+			if errors.Is(err, flag.ErrHelp) {
+				return nil, err
+			}
+			// The flag package has printed the error and the flags.
+			return nil, &schemas.Error{Type: usageError, Message: err.Error(), Cause: errPrinted}
+		}
+		if flags.NArg() == 0 {
+			return rest, nil
+		}
+		rest = append(rest, flags.Arg(0))
+		args = flags.Args()[1:]
+	}
+}

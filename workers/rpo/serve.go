@@ -1,0 +1,190 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"syscall"
+	"time"
+
+	"rpo/activities/train"
+	"rpo/schemas"
+)
+
+const (
+	// startWithin bounds the start of a model server.
+	startWithin = 2 * time.Minute
+	// idleAfter is how long a server outlives its last user: the next shard
+	// comes soon.
+	idleAfter = time.Minute
+)
+
+// server is one running model server, llama.cpp's own, on loopback.
+type server struct {
+	url, name string
+
+	once  sync.Once
+	err   error
+	users int
+	idle  *time.Timer
+	stop  func()
+}
+
+// serve returns the running server of a model, starting it if need be.
+func (m *models) serve(ctx context.Context, endpointName string, s serve, model string) (*server, func(), error) {
+	key := endpointName + "\x00" + model
+	m.mu.Lock()
+	srv := m.servers[key]
+	if srv == nil {
+		srv = &server{}
+		m.servers[key] = srv
+	}
+	srv.users++
+	if srv.idle != nil {
+		srv.idle.Stop()
+	}
+	m.mu.Unlock()
+	release := func() { m.release(key, srv) }
+	srv.once.Do(func() { srv.err = m.start(ctx, srv, s, model) })
+	if srv.err != nil {
+		m.mu.Lock()
+		if m.servers[key] == srv {
+			delete(m.servers, key) // the next one tries again
+		}
+		m.mu.Unlock()
+		return nil, nil, srv.err
+	}
+	return srv, release, nil
+}
+
+func (m *models) release(key string, srv *server) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if srv.users--; srv.users > 0 {
+		return
+	}
+	srv.idle = time.AfterFunc(idleAfter, func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		if srv.users == 0 && m.servers[key] == srv {
+			delete(m.servers, key)
+			srv.stop()
+		}
+	})
+}
+
+// close stops all servers.
+func (m *models) close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for key, srv := range m.servers {
+		if srv.stop != nil {
+			srv.stop()
+		}
+		delete(m.servers, key)
+	}
+}
+
+// start starts the server and waits until it answers. The process dies with the
+// worker, however the worker ends.
+func (m *models) start(ctx context.Context, srv *server, s serve, model string) error {
+	path, err := m.weights(ctx, s, model)
+	if err != nil {
+		return err
+	}
+	srv.name = filepath.Base(s.Model)
+	if model != "" {
+		srv.name = "trained"
+	}
+	log, err := os.CreateTemp(m.config.WorkDir, "model-server-*.log")
+	if err != nil {
+		return schemas.Errorf(schemas.Internal, "open model server log: %w", err)
+	}
+	cmd := exec.Command(m.config.Python, "-m", "rpo_trainer.serve", "--model", path, "--port", "0", "--alias", srv.name,
+		"--parallel", strconv.Itoa(cmp.Or(s.Slots, 16)), "--context", strconv.Itoa(cmp.Or(s.Context, 4096)),
+		"--threads", strconv.Itoa(cmp.Or(s.Threads, 2)))
+	cmd.Env = append(os.Environ(), m.node.Env()...)
+	cmd.Stderr = log
+	ready := make(chan []byte, 1)
+	cmd.Stdout = &firstLine{line: ready}
+	exited, err := train.Start(cmd)
+	if err != nil {
+		return err
+	}
+	srv.stop = func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	select {
+	case line := <-ready:
+		var at struct {
+			URL string `json:"url"`
+		}
+		if err := json.Unmarshal(line, &at); err != nil || at.URL == "" {
+			srv.stop()
+			return schemas.Errorf(schemas.Internal, "the model server of %s said %.200q instead of its address; see %s", path, line, log.Name())
+		}
+		srv.url = at.URL
+		return nil
+	case <-exited:
+		log.Close()
+		return schemas.Errorf(schemas.Internal, "the model server of %s ended before it answered; see %s", path, log.Name())
+	case <-time.After(startWithin):
+		srv.stop()
+		return schemas.Errorf(schemas.Stalled, "the model server of %s did not answer within %s; see %s", path, startWithin, log.Name())
+	case <-ctx.Done():
+		srv.stop()
+		return context.Cause(ctx)
+	}
+}
+
+// firstLine is a writer that sends the first line it gets and drops the rest.
+type firstLine struct {
+	line chan<- []byte
+	got  []byte
+	sent bool
+}
+
+func (f *firstLine) Write(data []byte) (int, error) {
+	if !f.sent {
+		f.got = append(f.got, data...)
+		if end := bytes.IndexByte(f.got, '\n'); end >= 0 {
+			f.line <- f.got[:end]
+			f.sent = true
+		}
+	}
+	return len(data), nil
+}
+
+// weights returns the local path of the model to serve: the endpoint's own
+// folder, or the GGUF file of a trained model that is fetched from the store.
+func (m *models) weights(ctx context.Context, s serve, model string) (string, error) {
+	if model == "" {
+		return m.node.Folder(s.Model)
+	}
+	r, err := train.Record(ctx, m.store, model)
+	if err != nil {
+		return "", err
+	}
+	paths, err := train.Fetch(ctx, m.store, []schemas.Object{r.Outputs["model.gguf"]}, filepath.Join(m.config.WorkDir, "models"))
+	if err != nil {
+		return "", err
+	}
+	return paths[0], nil
+}
+
+// servedIdentity is the hash of the weights that would be served.
+func (m *models) servedIdentity(ctx context.Context, s serve, model string) (string, error) {
+	if model == "" {
+		a := train.Activities{Node: m.node}
+		return a.DescribeBase(ctx, s.Model)
+	}
+	r, err := train.Record(ctx, m.store, model)
+	if err != nil {
+		return "", err
+	}
+	return r.Outputs["model.gguf"].SHA256, nil
+}

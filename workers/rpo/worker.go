@@ -1,0 +1,142 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"flag"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/worker"
+
+	"rpo/activities/chat"
+	"rpo/activities/evaluate"
+	"rpo/activities/judge"
+	"rpo/activities/pair"
+	"rpo/activities/reference"
+	"rpo/activities/report"
+	"rpo/activities/reverse"
+	"rpo/activities/sample"
+	"rpo/activities/store"
+	"rpo/activities/train"
+	"rpo/schemas"
+	"rpo/workflows"
+)
+
+var allQueues = []string{workflows.QueueWorkflows, workflows.QueueIO, workflows.QueueLLM, workflows.QueueGPU}
+
+// drain is how long the activities of a stopping worker have to finish: a GPU
+// worker writes a checkpoint in it.
+const drain = 45 * time.Second
+
+func workerCommand(ctx context.Context, args []string) error {
+	flags := flag.NewFlagSet("worker", flag.ContinueOnError)
+	queues := flags.String("queues", strings.Join(allQueues, ","), "task queues to serve, comma-separated")
+	file := flags.String("config", "", "worker configuration (default $"+configEnv+")")
+	workDir := flags.String("work-dir", "", "folder for local data, over the configuration's work_dir")
+	ui := flags.String("ui", "", "address of the web UI for links, over the configuration's ui")
+	if _, err := parseFlags(flags, args); err != nil {
+		return err
+	}
+	c, err := loadConfig(*file)
+	if err != nil {
+		return err
+	}
+	c.WorkDir, c.UI = cmp.Or(*workDir, c.WorkDir), cmp.Or(*ui, c.UI)
+	if err := os.MkdirAll(c.WorkDir, 0o755); err != nil {
+		return schemas.Errorf(schemas.InvalidInput, "make work_dir: %w", err)
+	}
+	logger := newLogger(slog.LevelInfo)
+	s, err := openStore(ctx, c.Bucket)
+	if err != nil {
+		return err
+	}
+	temporal, err := dial(ctx, logger)
+	if err != nil {
+		return err
+	}
+	defer temporal.Close()
+	m := newModels(c, s)
+	defer m.close()
+	var running []worker.Worker
+	defer func() {
+		for _, w := range running {
+			w.Stop()
+		}
+	}()
+	fatal := make(chan error, len(allQueues))
+	for _, queue := range strings.Split(*queues, ",") {
+		w, err := newWorker(temporal, strings.TrimSpace(queue), c, s, m, fatal)
+		if err != nil {
+			return err
+		}
+		if err := w.Start(); err != nil {
+			return schemas.Errorf(schemas.Overloaded, "start worker of queue %s: %w", queue, err)
+		}
+		running = append(running, w)
+	}
+	logger.Info("worker started", "queues", *queues, "bucket", c.Bucket)
+	select {
+	case <-ctx.Done():
+		logger.Info("worker stopping", "drain", drain.String())
+		return nil
+	case err := <-fatal:
+		return schemas.Errorf(schemas.Internal, "worker: %w", err)
+	}
+}
+
+// newWorker makes the worker of one queue. Which activities run where is the
+// matter of workflows; every activity worker knows all of them.
+func newWorker(temporal client.Client, queue string, c config, s store.Store, m *models, fatal chan<- error) (worker.Worker, error) {
+	if !slices.Contains(allQueues, queue) {
+		return nil, schemas.Errorf(schemas.InvalidInput, "flag --queues: unknown queue %q, known are %s", queue, strings.Join(allQueues, ", "))
+	}
+	o := worker.Options{
+		WorkerStopTimeout: drain,
+		Interceptors:      []interceptor.WorkerInterceptor{&activityInterceptor{}},
+		OnFatalError:      func(err error) { fatal <- err },
+		// Progress that people look at should not be a minute old.
+		MaxHeartbeatThrottleInterval:     5 * time.Second,
+		DefaultHeartbeatThrottleInterval: 2 * time.Second,
+	}
+	switch queue {
+	case workflows.QueueWorkflows:
+		o.LocalActivityWorkerOnly = true
+	case workflows.QueueGPU:
+		// One gang at a time owns the node's devices.
+		o.MaxConcurrentActivityExecutionSize, o.DisableWorkflowWorker = 1, true
+	default:
+		o.DisableWorkflowWorker = true
+	}
+	w := worker.New(temporal, queue, o)
+	if queue == workflows.QueueWorkflows {
+		workflows.Register(w)
+		return w, nil
+	}
+	for _, a := range activities(c, s, m) {
+		w.RegisterActivityWithOptions(a, activity.RegisterOptions{})
+	}
+	return w, nil
+}
+
+func activities(c config, s store.Store, m chat.Models) []any {
+	node := c.node()
+	return []any{
+		&store.Activities{Store: s},
+		&chat.Activities{Models: m},
+		&sample.Activities{Store: s, Models: m},
+		&judge.Activities{Store: s, Models: m},
+		&reverse.Activities{Store: s, Models: m},
+		&pair.Activities{Store: s},
+		&reference.Activities{Store: s, Node: node},
+		&train.Activities{Store: s, Node: node},
+		&evaluate.Activities{Store: s, Models: m},
+		&report.Activities{Store: s, UI: c.UI, Namespace: "default"},
+	}
+}
