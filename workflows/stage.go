@@ -120,7 +120,9 @@ func (r *stageRun) page(ctx workflow.Context) error {
 // work runs one activity per shard, ShardsInFlight at once.
 func (r *stageRun) work(ctx workflow.Context, todo []int) error {
 	selector := workflow.NewSelector(ctx)
-	for inFlight := 0; len(todo) > 0 || inFlight > 0; {
+	// Not a loop variable: the callbacks must see the one and only counter.
+	inFlight := 0
+	for len(todo) > 0 || inFlight > 0 {
 		for len(todo) > 0 && inFlight < r.in.ShardsInFlight && ctx.Err() == nil {
 			shard := todo[0]
 			todo = todo[1:]

@@ -80,6 +80,11 @@ func loadConfig(path string) (config, error) {
 		}
 		root = filepath.Dir(path)
 	}
+	// Child processes have working folders of their own.
+	root, err := filepath.Abs(root)
+	if err != nil {
+		return c, schemas.Errorf(schemas.Internal, "find the configuration's folder: %w", err)
+	}
 	c.Bucket = cmp.Or(os.Getenv("RPO_BUCKET"), c.Bucket, "rpo")
 	c.WorkDir = resolve(root, cmp.Or(c.WorkDir, ".rpo/work"))
 	if c.Python = cmp.Or(c.Python, ".venv/bin/python"); strings.Contains(c.Python, "/") {
