@@ -16,6 +16,9 @@ type RunPipelineInput struct {
 	PairOptions
 	TrainOptions
 	EvaluateOptions
+	// EvalEndpoint serves both arms of the evaluation: its own model and the
+	// trained one, which it must be able to load (serve). Default: Endpoint.
+	EvalEndpoint string `json:"eval_endpoint,omitempty"`
 }
 
 func (in *RunPipelineInput) SetDefaults() {
@@ -24,6 +27,7 @@ func (in *RunPipelineInput) SetDefaults() {
 	in.PairOptions.SetDefaults()
 	in.TrainOptions.SetDefaults()
 	in.EvaluateOptions.SetDefaults()
+	setDefault(&in.EvalEndpoint, in.Endpoint)
 }
 
 func (in *RunPipelineInput) Validate() error {
@@ -146,15 +150,12 @@ type EvaluateModelInput struct {
 	EvaluateOptions
 	// TrainedModel is the model of the second arm, named as Model is. Required.
 	TrainedModel string `json:"trained_model"`
-	// TrainedEndpoint serves it. Default: Endpoint.
-	TrainedEndpoint string `json:"trained_endpoint,omitempty"`
 }
 
 func (in *EvaluateModelInput) SetDefaults() {
 	in.RunOptions.SetDefaults()
 	in.SampleOptions.SetDefaults()
 	in.EvaluateOptions.SetDefaults()
-	setDefault(&in.TrainedEndpoint, in.Endpoint)
 }
 
 func (in *EvaluateModelInput) Validate() error {

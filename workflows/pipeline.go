@@ -51,9 +51,16 @@ func (p *pipeline) run(ctx workflow.Context) (schemas.Summary, error) {
 	in := p.in
 	// Every endpoint is checked before the first stage writes anything.
 	for _, e := range [][2]string{{in.Endpoint, in.Model}, {in.JudgeEndpoint, in.JudgeModel}, {in.ReverseEndpoint, in.ReverseModel}} {
-		if _, err := describe(ctx, e[0], e[1]); err != nil {
+		if _, err := describe(ctx, e[0], e[1], false); err != nil {
 			return p.out, err
 		}
+	}
+	if _, err := describe(ctx, in.EvalEndpoint, "", true); err != nil {
+		return p.out, err
+	}
+	evalOptions := in.SampleOptions
+	if evalOptions.Endpoint != in.EvalEndpoint {
+		evalOptions.Endpoint, evalOptions.Model = in.EvalEndpoint, ""
 	}
 	stageInput := func(manifest string) schemas.StageInput {
 		return schemas.StageInput{Manifest: manifest, RunOptions: in.RunOptions}
@@ -87,7 +94,7 @@ func (p *pipeline) run(ctx workflow.Context) (schemas.Summary, error) {
 		return p.out, err
 	}
 	if err := p.child(ctx, "evaluate", EvaluateModelName,
-		schemas.EvaluateModelInput{StageInput: stageInput(in.Profiles), SampleOptions: in.SampleOptions, JudgeOptions: in.JudgeOptions,
+		schemas.EvaluateModelInput{StageInput: stageInput(in.Profiles), SampleOptions: evalOptions, JudgeOptions: in.JudgeOptions,
 			EvaluateOptions: in.EvaluateOptions, TrainedModel: trained.Model}, &evaluated); err != nil {
 		return p.out, err
 	}

@@ -19,7 +19,7 @@ import (
 // SampleResponses samples the policy's responses to the training turns of a
 // manifest.
 func SampleResponses(ctx workflow.Context, in schemas.SampleResponsesInput) (schemas.StageResult, error) {
-	model, err := describe(ctx, in.Endpoint, in.Model)
+	model, err := describe(ctx, in.Endpoint, in.Model, false)
 	if err != nil {
 		return schemas.StageResult{}, err
 	}
@@ -39,7 +39,7 @@ func SampleResponses(ctx workflow.Context, in schemas.SampleResponsesInput) (sch
 
 // JudgeResponses judges the responses of a manifest.
 func JudgeResponses(ctx workflow.Context, in schemas.JudgeResponsesInput) (schemas.StageResult, error) {
-	model, err := describe(ctx, in.JudgeEndpoint, in.JudgeModel)
+	model, err := describe(ctx, in.JudgeEndpoint, in.JudgeModel, false)
 	if err != nil {
 		return schemas.StageResult{}, err
 	}
@@ -60,7 +60,7 @@ func JudgeResponses(ctx workflow.Context, in schemas.JudgeResponsesInput) (schem
 
 // ReverseConstraints makes the opposites of the constraints of a manifest.
 func ReverseConstraints(ctx workflow.Context, in schemas.ReverseConstraintsInput) (schemas.StageResult, error) {
-	model, err := describe(ctx, in.ReverseEndpoint, in.ReverseModel)
+	model, err := describe(ctx, in.ReverseEndpoint, in.ReverseModel, false)
 	if err != nil {
 		return schemas.StageResult{}, err
 	}
@@ -160,11 +160,11 @@ func EvaluateModel(ctx workflow.Context, in schemas.EvaluateModelInput) (schemas
 	identities := make([]string, 3)
 	for i, d := range []chat.DescribeModelInput{
 		{Endpoint: in.Endpoint, Model: in.Model},
-		{Endpoint: in.TrainedEndpoint, Model: in.TrainedModel},
+		{Endpoint: in.Endpoint, Model: in.TrainedModel},
 		{Endpoint: in.JudgeEndpoint, Model: in.JudgeModel},
 	} {
 		var err error
-		if identities[i], err = describe(ctx, d.Endpoint, d.Model); err != nil {
+		if identities[i], err = describe(ctx, d.Endpoint, d.Model, false); err != nil {
 			return out, err
 		}
 	}
@@ -177,8 +177,7 @@ func EvaluateModel(ctx workflow.Context, in schemas.EvaluateModelInput) (schemas
 			Versions   []string `json:"versions"`
 		}{in.SampleOptions, in.JudgeOptions, identities, []string{judge.PromptVersion, rules.Version("rpo"), rules.Version("ifeval")}},
 		input: func(s store.Shard) any {
-			return evaluate.ShardInput{Shard: s, SampleOptions: in.SampleOptions, JudgeOptions: in.JudgeOptions,
-				TrainedModel: in.TrainedModel, TrainedEndpoint: in.TrainedEndpoint}
+			return evaluate.ShardInput{Shard: s, SampleOptions: in.SampleOptions, JudgeOptions: in.JudgeOptions, TrainedModel: in.TrainedModel}
 		},
 		again: func(p *schemas.StageProgress) error {
 			in.Progress = p
@@ -197,11 +196,12 @@ func EvaluateModel(ctx workflow.Context, in schemas.EvaluateModelInput) (schemas
 }
 
 // describe checks an endpoint and returns its model's identity, "" for none.
-func describe(ctx workflow.Context, endpoint, model string) (identity string, err error) {
+// loads demands that it can load trained models.
+func describe(ctx workflow.Context, endpoint, model string, loads bool) (identity string, err error) {
 	if endpoint == "" {
 		return "", nil
 	}
 	err = workflow.ExecuteActivity(withProbe(ctx, QueueLLM, "check endpoint "+endpoint), describeModel,
-		chat.DescribeModelInput{Endpoint: endpoint, Model: model}).Get(ctx, &identity)
+		chat.DescribeModelInput{Endpoint: endpoint, Model: model, Loads: loads}).Get(ctx, &identity)
 	return identity, err
 }

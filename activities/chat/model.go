@@ -29,6 +29,9 @@ type Models interface {
 	// returns what determines the model's replies: its name, or the hash of its
 	// weights where the worker knows them.
 	Identify(ctx context.Context, endpoint, model string) (string, error)
+	// LoadsTrained returns an InvalidInput error if the endpoint cannot load a
+	// model that this system trained.
+	LoadsTrained(endpoint string) error
 }
 
 // Activities check endpoints.
@@ -38,11 +41,18 @@ type Activities struct{ Models Models }
 type DescribeModelInput struct {
 	Endpoint string `json:"endpoint"`
 	Model    string `json:"model"`
+	// Loads demands that the endpoint can load trained models.
+	Loads bool `json:"loads,omitempty"`
 }
 
 // DescribeModel fails at once if the endpoint is down or speaks nonsense, before
 // anything is written, and returns the model's identity.
 func (a *Activities) DescribeModel(ctx context.Context, in DescribeModelInput) (string, error) {
+	if in.Loads {
+		if err := a.Models.LoadsTrained(in.Endpoint); err != nil {
+			return "", err
+		}
+	}
 	return a.Models.Identify(ctx, in.Endpoint, in.Model)
 }
 

@@ -21,8 +21,7 @@ type ShardInput struct {
 	store.Shard
 	schemas.SampleOptions
 	schemas.JudgeOptions
-	TrainedModel    string `json:"trained_model"`
-	TrainedEndpoint string `json:"trained_endpoint"`
+	TrainedModel string `json:"trained_model"`
 }
 
 // EvaluateShard answers a shard's held-out turns with both models, under the
@@ -48,7 +47,7 @@ func (a *Activities) EvaluateShard(ctx context.Context, in ShardInput) (schemas.
 		for _, arm := range []string{schemas.ArmBase, schemas.ArmTrained} {
 			o := in.SampleOptions
 			if arm == schemas.ArmTrained {
-				o.Endpoint, o.Model = in.TrainedEndpoint, in.TrainedModel
+				o.Model = in.TrainedModel
 			}
 			answers, verdicts, err := a.arm(ctx, turns, o, judgeModel, w)
 			if err != nil {

@@ -75,6 +75,16 @@ func (m *models) Identify(ctx context.Context, name, model string) (string, erro
 	return remote.Model, c.Check(ctx)
 }
 
+// LoadsTrained holds for endpoints that the worker serves itself.
+func (m *models) LoadsTrained(name string) error {
+	e, err := m.find(name)
+	if err == nil && e.Serve == nil {
+		err = schemas.Errorf(schemas.InvalidInput, "field \"eval_endpoint\": endpoint %q cannot load a trained model: "+
+			"name an endpoint that the worker's configuration serves itself (serve)", name)
+	}
+	return err
+}
+
 func (m *models) find(name string) (endpoint, error) {
 	e, ok := m.config.Endpoints[name]
 	if !ok {
