@@ -52,7 +52,7 @@ def model_config(tokenizer):
         "num_key_value_heads": 3,
         "head_dim": 32,
         "hidden_act": "silu",
-        "max_position_embeddings": 512,
+        "max_position_embeddings": 4096,
         "rms_norm_eps": 1e-5,
         "rope_theta": 10000.0,
         "tie_word_embeddings": True,

@@ -14,7 +14,7 @@ type plan struct {
 	sentences int
 	// opener is the first word; "" starts with a determiner.
 	opener string
-	// end closes the answer; sentences before the last end with a full stop.
+	// end closes every sentence.
 	end   string
 	comma bool
 	digit bool
@@ -45,7 +45,9 @@ func (p plan) need() int {
 			ns++
 		}
 	}
-	return n + as + 3*max(0, max(ns, as)-p.sentences)
+	// A third one begins a clause of its own, after a connector.
+	more := max(0, max(ns, as)-p.sentences)
+	return n + as + 3*more + more/2
 }
 
 // clauses are the shapes of a clause by length: (D)eterminer, (A)djective,
@@ -99,12 +101,7 @@ func (p plan) write(r *rand.Rand) (string, error) {
 		if err != nil {
 			return "", err
 		}
-		if i < len(words)-1 {
-			s += "."
-		} else {
-			s += p.end
-		}
-		out = append(out, s)
+		out = append(out, s+p.end)
 	}
 	return strings.Join(out, " "), nil
 }

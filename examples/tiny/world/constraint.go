@@ -85,9 +85,9 @@ func drawDemands(r *rand.Rand, kinds []string, count int) ([]demand, error) {
 		word := ""
 		switch kind {
 		case "contains":
-			list := nouns
+			list := targetNouns
 			if r.IntN(3) == 0 {
-				list = adjectives
+				list = targetAdjectives
 			}
 			for word == "" || slices.Contains(longest.mention, word) {
 				word = list[r.IntN(len(list))]
@@ -160,7 +160,7 @@ func verdictsAre(demands []demand, want []bool, text string) bool {
 func steer(r *rand.Rand, demands []demand, want []bool, topic string, brief bool) plan {
 	p := plan{
 		sentences: 1 + r.IntN(2),
-		end:       marks[max(0, r.IntN(4)-1)],
+		end:       marks[r.IntN(len(marks))],
 		comma:     r.IntN(2) == 0,
 		digit:     r.IntN(2) == 0,
 		avoid:     map[string]bool{},
@@ -214,6 +214,9 @@ func steer(r *rand.Rand, demands []demand, want []bool, topic string, brief bool
 	}
 	if !p.avoid[topic] && (brief || r.IntN(4) > 0) {
 		p.mention = append(p.mention, topic)
+		if p.need() > high {
+			p.mention = p.mention[:len(p.mention)-1]
+		}
 	}
 	low = max(low, p.need())
 	spare := 4

@@ -12,12 +12,19 @@ var (
 		"red", "tall", "silent", "ancient", "green", "gentle", "bright", "small", "golden", "wild",
 		"cold", "silver", "lazy", "blue",
 	}
-	verbs        = []string{"waits", "sings", "sleeps", "turns", "shines", "rests", "moves", "plays", "stands", "floats"}
-	prepositions = []string{"near", "under", "behind", "beside", "above", "past"}
-	adverbs      = []string{"quietly", "slowly", "softly", "alone", "again", "outside"}
-	determiners  = []string{"the", "every", "this", "that"}
+	verbs        = []string{"waits", "sings", "sleeps", "turns", "shines", "rests", "plays", "floats"}
+	prepositions = []string{"near", "under", "behind", "beside"}
+	adverbs      = []string{"quietly", "slowly", "alone", "again"}
+	determiners  = []string{"the", "every", "this"}
 	connectors   = []string{"and", "while", "but"}
 	openers      = []string{"Today", "Often", "Perhaps", "Sometimes", "Now", "Tonight", "Indeed", "Soon"}
+)
+
+// targets are the nouns and adjectives that a constraint may name; few, so that
+// minutes of training teach the model to copy each of them.
+var (
+	targetNouns      = nouns[:12]
+	targetAdjectives = adjectives[:6]
 )
 
 // personas open a system message.
