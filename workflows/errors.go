@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"context"
 	"errors"
 
 	"go.temporal.io/sdk/temporal"
@@ -10,7 +11,9 @@ import (
 
 // ApplicationError turns a classified failure into Temporal's: its type is the
 // ErrorType, and schemas.Retryable decides whether Temporal tries again. Errors
-// that are Temporal's own already, cancellation among them, pass unchanged.
+// that are Temporal's own already, cancellation among them, pass unchanged. A
+// call that a cancelled context ended stays recognizable as that, so that a
+// cancelled activity is not shown as a failed one.
 func ApplicationError(err error) error {
 	if err == nil {
 		return nil
@@ -21,6 +24,9 @@ func ApplicationError(err error) error {
 	o := temporal.ApplicationErrorOptions{NonRetryable: !schemas.Retryable(err)}
 	if e, ok := errors.AsType[*schemas.Error](err); ok {
 		o.NextRetryDelay = e.RetryAfter
+	}
+	if errors.Is(err, context.Canceled) {
+		o.Cause = context.Canceled
 	}
 	return temporal.NewApplicationErrorWithOptions(err.Error(), string(schemas.TypeOf(err)), o)
 }

@@ -119,6 +119,9 @@ func (p *pipeline) child(ctx workflow.Context, name, workflowType string, input,
 	p.show(ctx)
 	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
 		WorkflowID: id, TaskQueue: QueueWorkflows, StaticSummary: name + " stage",
+		// Otherwise a cancelled pipeline ends at once and its end terminates the
+		// child, which then cannot say how it ended.
+		WaitForCancellation: true,
 	}), workflowType, input).Get(ctx, result)
 	p.status.Stages[i].Status = schemas.StatusDone
 	if err != nil {
@@ -130,12 +133,16 @@ func (p *pipeline) child(ctx workflow.Context, name, workflowType string, input,
 
 func (p *pipeline) show(ctx workflow.Context) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "**%s**, data set `%s`\n\n| stage | status | workflow |\n| --- | --- | --- |\n", p.status.Status, p.in.Dataset)
+	b.WriteString(fmt.Sprintf("**%s**, data set `%s`\n\n| stage | status | workflow |\n| --- | --- | --- |\n", p.status.Status, p.in.Dataset))
 	for _, s := range p.status.Stages {
-		fmt.Fprintf(&b, "| %s | %s | `%s` |\n", s.Stage, s.Status, s.WorkflowID)
+		b.WriteString(fmt.Sprintf("| %s | %s | `%s` |\n", s.Stage, s.Status, s.WorkflowID))
 	}
 	workflow.SetCurrentDetails(ctx, b.String())
 }
+
+// maxSummaryFailures bounds the failed shards that a summary lists over all
+// stages; each stage's own result lists more.
+const maxSummaryFailures = 10
 
 func summarize(stages []schemas.StageResult, paired schemas.PairResult, trained schemas.TrainResult, evaluated schemas.EvaluationResult) schemas.Summary {
 	sampled, judged := stages[0], stages[1]
@@ -147,8 +154,11 @@ func summarize(stages []schemas.StageResult, paired schemas.PairResult, trained 
 		EvalProfiles: evaluated.Profiles, Difference: evaluated.Difference, DifferenceCI95: evaluated.CI95, Families: evaluated.Families,
 		Dataset: paired.Dataset, DatasetHash: paired.Hash, DatasetVersion: paired.Version, Model: trained.Model, Stages: stages,
 	}
-	for _, s := range stages {
+	listed := 0
+	for i, s := range stages {
 		out.Quarantined += s.Books.Quarantined
+		out.Stages[i].Failed = s.Failed[:min(len(s.Failed), maxSummaryFailures-listed)]
+		listed += len(out.Stages[i].Failed)
 	}
 	return out
 }

@@ -1,9 +1,11 @@
 package workflows
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/workflow"
@@ -26,12 +28,15 @@ type stage struct {
 	activity string
 	queue    string
 	split    string
-	// config is whatever the output depends on beside the input.
-	config any
+	// config finds whatever the output depends on beside the input, the identity
+	// of models among it. It is asked once, when the stage opens.
+	config func() (any, error)
 	// input wraps a shard into the activity's input.
 	input func(store.Shard) any
 	// again makes the error that continues the workflow with this progress.
 	again func(*schemas.StageProgress) error
+	// then, if not nil, is what is left to do when all shards are done.
+	then func(schemas.StageResult) error
 }
 
 // run works through the shards of in.Manifest with ShardsInFlight activities at
@@ -45,6 +50,25 @@ func (s stage) run(ctx workflow.Context, in schemas.StageInput) (schemas.StageRe
 	if err := r.handle(ctx); err != nil {
 		return schemas.StageResult{}, err
 	}
+	out, err := r.shards(ctx)
+	if err == nil && s.then != nil {
+		err = s.then(out)
+	}
+	if workflow.IsContinueAsNewError(err) {
+		return out, err
+	}
+	r.status = schemas.StatusDone
+	if err != nil {
+		r.status = schemas.StatusFailed
+	}
+	if publishErr := r.publish(ctx); err == nil {
+		err = publishErr
+	}
+	return out, err
+}
+
+// shards works until every shard is committed or given up.
+func (r *stageRun) shards(ctx workflow.Context) (schemas.StageResult, error) {
 	if r.p.Job == "" {
 		if err := r.open(ctx); err != nil {
 			return schemas.StageResult{}, err
@@ -80,7 +104,7 @@ type stageRun struct {
 	in  schemas.StageInput
 	log log.Logger
 	p   schemas.StageProgress
-	// status is Running or NeedsAttention.
+	// status is one of the Status constants.
 	status string
 	// decision is what a person told a parked stage.
 	decision string
@@ -89,9 +113,13 @@ type stageRun struct {
 }
 
 func (r *stageRun) open(ctx workflow.Context) error {
+	config, err := r.config()
+	if err != nil {
+		return err
+	}
 	var opened store.OpenStageResult
-	err := workflow.ExecuteActivity(withRecords(ctx, "open stage "+r.name), openStage, store.OpenStageInput{
-		Stage: r.name, Manifest: r.in.Manifest, Split: r.split, Config: r.config, Generation: r.in.Generation,
+	err = workflow.ExecuteActivity(withRecords(ctx, "open stage "+r.name), openStage, store.OpenStageInput{
+		Stage: r.name, Manifest: r.in.Manifest, Split: r.split, Config: config, Generation: r.in.Generation,
 	}).Get(ctx, &opened)
 	r.p.Job, r.p.ConfigHash, r.p.Shards = opened.Job, opened.ConfigHash, opened.Shards
 	return err
@@ -129,13 +157,18 @@ func (r *stageRun) work(ctx workflow.Context, todo []int) error {
 			inFlight++
 			selector.AddFuture(r.start(ctx, shard), func(f workflow.Future) {
 				inFlight--
-				r.finish(ctx, shard, f)
+				if ctx.Err() == nil {
+					r.finish(ctx, shard, f)
+				}
 			})
 		}
 		if inFlight == 0 {
 			break
 		}
 		selector.Select(ctx)
+		if ctx.Err() != nil {
+			break
+		}
 		if err := r.publish(ctx); err != nil {
 			return err
 		}
@@ -157,10 +190,9 @@ func (r *stageRun) finish(ctx workflow.Context, shard int, f workflow.Future) {
 	case err != nil:
 		errorType, message := failureOf(err)
 		r.log.Warn("shard failed", "stage", r.name, "shard", shard, "type", errorType, "error", message)
-		r.p.Failed = append(r.p.Failed, schemas.ShardFailure{Shard: shard, ErrorType: errorType, Message: clip(message)})
+		r.fail(shard, errorType, message)
 	case !done.Books.Closed():
-		r.p.Failed = append(r.p.Failed, schemas.ShardFailure{Shard: shard, ErrorType: string(schemas.Internal),
-			Message: fmt.Sprintf("the books do not close: %+v", done.Books)})
+		r.fail(shard, string(schemas.Internal), fmt.Sprintf("the books do not close: %+v", done.Books))
 	default:
 		r.p.Done++
 		if done.Reused {
@@ -169,10 +201,23 @@ func (r *stageRun) finish(ctx workflow.Context, shard int, f workflow.Future) {
 	}
 }
 
+// fail notes a failed shard. Of those that nobody will see listed only the
+// number and the type are kept, since they travel in payloads.
+func (r *stageRun) fail(shard int, errorType, message string) {
+	f := schemas.ShardFailure{Shard: shard, ErrorType: errorType}
+	if len(r.p.Failed) < maxFailures {
+		f.Message = clip(message)
+	}
+	r.p.Failed = append(r.p.Failed, f)
+}
+
 // settle decides about failed shards: go on if they are few, else park until a
 // person does. retry says that they are to be worked on again.
 func (r *stageRun) settle(ctx workflow.Context) (retry bool, err error) {
-	if float64(len(r.p.Failed)) <= r.in.MaxFailedFraction*float64(r.p.Shards) {
+	// The quotient, unlike the product, is exactly what "0.29" of 100 means.
+	tooMany := float64(len(r.p.Failed))/float64(r.p.Shards) > r.in.MaxFailedFraction
+	slices.SortFunc(r.p.Failed, func(a, b schemas.ShardFailure) int { return cmp.Compare(a.Shard, b.Shard) })
+	if !tooMany {
 		return false, nil
 	}
 	r.status = schemas.StatusNeedsAttention
@@ -189,7 +234,6 @@ func (r *stageRun) settle(ctx workflow.Context) (retry bool, err error) {
 		for _, f := range r.p.Failed {
 			r.p.Retry = append(r.p.Retry, f.Shard)
 		}
-		slices.Sort(r.p.Retry)
 		r.p.Failed = nil
 		return true, r.publish(ctx)
 	case UpdateStop:
@@ -213,8 +257,7 @@ func (r *stageRun) close(ctx workflow.Context) (schemas.StageResult, error) {
 	if !out.Books.Closed() {
 		return out, ApplicationError(schemas.Errorf(schemas.Internal, "stage %s: the books do not close: %+v", r.name, out.Books))
 	}
-	r.status = schemas.StatusDone
-	return out, r.publish(ctx)
+	return out, nil
 }
 
 // again continues as a new run once no handler is at work.
@@ -225,10 +268,24 @@ func (r *stageRun) again(ctx workflow.Context) error {
 	return r.stage.again(&r.p)
 }
 
+// clip shortens a message so that maxFailures of them fit a payload. It counts
+// bytes as JSON writes them, which is up to six for one.
 func clip(message string) string {
-	const limit = 300
-	if len(message) <= limit {
-		return message
+	const limit = 240
+	message = strings.ToValidUTF8(message, "")
+	size := 0
+	for i, r := range message {
+		switch {
+		case r < ' ' || strings.ContainsRune("<>&\u2028\u2029", r):
+			size += len(`\u0000`)
+		case r == '"' || r == '\\':
+			size += 2
+		default:
+			size += utf8.RuneLen(r)
+		}
+		if size > limit {
+			return message[:i] + "…"
+		}
 	}
-	return strings.ToValidUTF8(message[:limit], "") + "…"
+	return message
 }

@@ -49,7 +49,10 @@ func (r *stageRun) handle(ctx workflow.Context) error {
 }
 
 func (r *stageRun) parked() error {
-	if r.status != schemas.StatusNeedsAttention || r.decision != "" {
+	if r.decision != "" {
+		return ApplicationError(schemas.Errorf(schemas.InvalidInput, "stage %s has just been told %s", r.name, r.decision))
+	}
+	if r.status != schemas.StatusNeedsAttention {
 		return ApplicationError(schemas.Errorf(schemas.InvalidInput, "stage %s is %s: only a stage that needs attention takes this", r.name, r.status))
 	}
 	return nil
@@ -68,10 +71,10 @@ func (r *stageRun) report() schemas.StageStatus {
 func (r *stageRun) publish(ctx workflow.Context) error {
 	s := r.report()
 	var b strings.Builder
-	fmt.Fprintf(&b, "**%s**: %s\n\n| shards | done | reused | failed |\n| --- | --- | --- | --- |\n| %d | %d | %d | %d |\n",
-		s.Stage, s.Status, s.Total, s.Done, s.Reused, s.Failed)
+	b.WriteString(fmt.Sprintf("**%s**: %s\n\n| shards | done | reused | failed |\n| --- | --- | --- | --- |\n| %d | %d | %d | %d |\n",
+		s.Stage, s.Status, s.Total, s.Done, s.Reused, s.Failed))
 	for _, f := range s.Failures {
-		fmt.Fprintf(&b, "\n- shard %d: %s: %s", f.Shard, f.ErrorType, f.Message)
+		b.WriteString(fmt.Sprintf("\n- shard %d: %s: %s", f.Shard, f.ErrorType, f.Message))
 	}
 	if s.Status == schemas.StatusNeedsAttention {
 		b.WriteString("\n\nSend the update `retry_failed`, `skip_failed` or `stop`.")

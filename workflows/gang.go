@@ -1,0 +1,75 @@
+package workflows
+
+import (
+	"go.temporal.io/sdk/workflow"
+
+	"rpo/activities/store"
+	"rpo/schemas"
+)
+
+// gang is a stage that is one activity: a set of processes that start, fail and
+// go on from a checkpoint as one. Out is the activity's result.
+type gang[Out any] struct {
+	name     string
+	activity string
+	// base is the base model's name.
+	base string
+	// config is whatever the output depends on beside the input and the content
+	// of the base model.
+	config any
+	// input makes the activity's input.
+	input func(store.OpenStageResult) any
+}
+
+// run shows the same status as a stage of shards does, with no shards.
+func (g gang[Out]) run(ctx workflow.Context, in schemas.StageInput) (out Out, err error) {
+	status := schemas.StageStatus{Stage: g.name, Status: schemas.StatusRunning}
+	err = workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (schemas.StageStatus, error) { return status, nil },
+		workflow.QueryHandlerOptions{Description: "Status of the stage, as JSON."})
+	if err != nil {
+		return out, err
+	}
+	show := func() error {
+		workflow.SetCurrentDetails(ctx, "**"+g.name+"**: "+status.Status+", job `"+status.Job+"` on `"+g.base+"`")
+		return workflow.UpsertTypedSearchAttributes(ctx, AttributeStage.ValueSet(g.name), AttributeStatus.ValueSet(status.Status),
+			AttributeJob.ValueSet(status.Job), AttributeModel.ValueSet(g.base))
+	}
+	if err := show(); err != nil {
+		return out, err
+	}
+	opened, err := g.open(ctx, in)
+	if err == nil {
+		status.Job = opened.Job
+		err = show()
+	}
+	if err == nil {
+		err = workflow.ExecuteActivity(withGang(ctx, g.name+" on "+g.base, in.RunOptions), g.activity, g.input(opened)).Get(ctx, &out)
+	}
+	status.Status = schemas.StatusDone
+	if err != nil {
+		status.Status = schemas.StatusFailed
+	}
+	if showErr := show(); err == nil {
+		err = showErr
+	}
+	return out, err
+}
+
+// open derives the stage's job from its configuration, its input and the content
+// of the base model.
+func (g gang[Out]) open(ctx workflow.Context, in schemas.StageInput) (store.OpenStageResult, error) {
+	var opened store.OpenStageResult
+	var identity string
+	err := workflow.ExecuteActivity(withProbe(ctx, QueueGPU, "look at model "+g.base), describeBase, g.base).Get(ctx, &identity)
+	if err != nil {
+		return opened, err
+	}
+	err = workflow.ExecuteActivity(withRecords(ctx, "open stage "+g.name), openStage, store.OpenStageInput{
+		Stage: g.name, Manifest: in.Manifest, Split: schemas.SplitTrain, Generation: in.Generation,
+		Config: struct {
+			Options  any    `json:"options"`
+			Identity string `json:"identity"`
+		}{g.config, identity},
+	}).Get(ctx, &opened)
+	return opened, err
+}
