@@ -20,9 +20,11 @@ func Compare(rows []schemas.Evaluation) schemas.EvaluationResult {
 	type tally struct{ n, followed [2]float64 }
 	profiles, families := map[string]*tally{}, map[string]*tally{}
 	var total tally
-	add := func(t *tally, arm int, followed float64) {
-		t.n[arm]++
-		t.followed[arm] += followed
+	in := func(set map[string]*tally, key string) *tally {
+		if set[key] == nil {
+			set[key] = &tally{}
+		}
+		return set[key]
 	}
 	for _, r := range rows {
 		if r.Outcome == schemas.NotApplicable {
@@ -35,13 +37,10 @@ func Compare(rows []schemas.Evaluation) schemas.EvaluationResult {
 		if r.Outcome == schemas.Followed {
 			followed = 1
 		}
-		for key, set := range map[string]map[string]*tally{r.ProfileID: profiles, r.Family: families} {
-			if set[key] == nil {
-				set[key] = &tally{}
-			}
-			add(set[key], arm, followed)
+		for _, t := range []*tally{in(profiles, r.ProfileID), in(families, r.Family), &total} {
+			t.n[arm]++
+			t.followed[arm] += followed
 		}
-		add(&total, arm, followed)
 	}
 	var out schemas.EvaluationResult
 	out.Base, out.Trained = share(total.followed[0], total.n[0]), share(total.followed[1], total.n[1])

@@ -87,6 +87,7 @@ func Shard(ctx context.Context, m chat.Model, turns []schemas.Turn, responses []
 	type result struct {
 		verdicts []schemas.Verdict
 		rest     []schemas.Constraint
+		replied  bool
 		err      error
 	}
 	results := make([]result, len(responses))
@@ -123,12 +124,16 @@ func Shard(ctx context.Context, m chat.Model, turns []schemas.Turn, responses []
 		if err != nil && !chat.RowError(err) {
 			return err
 		}
-		results[i].err = err
+		results[i].replied, results[i].err = len(used.Choices) > 0, err
 		results[i].verdicts = append(results[i].verdicts, verdicts...)
 		return nil
 	})
 	if err != nil {
 		return nil, err
+	}
+	if len(asked) > 0 && !slices.ContainsFunc(asked, func(i int) bool { return results[i].replied }) {
+		// The judge replied to none: that is its fault, not the responses'.
+		return nil, results[asked[0]].err
 	}
 	var rows []schemas.Verdict
 	for i, r := range responses {

@@ -18,9 +18,9 @@ func ByRules(r schemas.Response, constraints []schemas.Constraint) (verdicts []s
 		if err != nil {
 			return nil, nil, schemas.Errorf(schemas.InvalidInput, "judge constraint %s: %w", c.ConstraintID, err)
 		}
-		loose := check.Loose(r.Text)
+		strict, loose := rules.Both(check, r.Text)
 		outcome := schemas.NotFollowed
-		if check.Strict(r.Text) {
+		if strict {
 			outcome = schemas.Followed
 		}
 		v := verdict(r, c, outcome, rules.Version(c.Rule.Profile))

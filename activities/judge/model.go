@@ -16,11 +16,15 @@ import (
 )
 
 // PromptVersion enters provenance and job identity: change it with the prompt.
-const PromptVersion = "judge/1"
+const PromptVersion = "judge/2"
 
-// invalidReplies bounds how often a reply that breaks the schema is asked again,
+// invalidReplies bounds how often a reply that breaks the schema is asked for,
 // each time with another seed.
 const invalidReplies = 3
+
+// againTemperature is that of every request but the first: greedy decoding
+// would give the invalid reply again, whatever the seed.
+const againTemperature = 0.5
 
 //go:embed prompts/judge.en.txt
 var promptText string
@@ -29,12 +33,12 @@ var prompt = template.Must(template.New("judge").Parse(promptText))
 
 // ByModel asks the judge model once about all constraints of one response and
 // validates its reply by id. A reply that stays invalid is a CorruptData error.
-func ByModel(ctx context.Context, m chat.Model, t schemas.Turn, r schemas.Response, constraints []schemas.Constraint) ([]schemas.Verdict, chat.Response, error) {
+// used sums what all requests took; it has choices if the model replied at all.
+func ByModel(ctx context.Context, m chat.Model, t schemas.Turn, r schemas.Response, constraints []schemas.Constraint) (verdicts []schemas.Verdict, used chat.Response, err error) {
 	req, err := request(m.Name, t, r, constraints)
 	if err != nil {
-		return nil, chat.Response{}, err
+		return nil, used, err
 	}
-	var used chat.Response
 	var invalid error
 	for range invalidReplies {
 		resp, err := m.Complete(ctx, req)
@@ -44,12 +48,13 @@ func ByModel(ctx context.Context, m chat.Model, t schemas.Turn, r schemas.Respon
 		if err != nil {
 			return nil, used, err
 		}
+		used.Choices = resp.Choices
 		verdicts, err := parse(resp.Choices[0].Text, m.Name, r, constraints)
 		if err == nil {
 			return verdicts, used, nil
 		}
 		invalid = err
-		req.Seed++
+		req.Seed, req.Temperature = req.Seed+1, againTemperature
 	}
 	return nil, used, schemas.Errorf(schemas.CorruptData, "judge response %s: %d replies of model %s were invalid, the last one: %w",
 		r.ResponseID, invalidReplies, m.Name, invalid)
@@ -70,9 +75,11 @@ func request(model string, t schemas.Turn, r schemas.Response, constraints []sch
 		if msg.Role == "system" {
 			continue // its constraints are listed below by id
 		}
-		fmt.Fprintf(&user, "[%s]\n%s\n\n", msg.Role, msg.Content)
+		fmt.Fprintf(&user, "[%s %s]\n%s\n\n", nonce, msg.Role, msg.Content)
 	}
-	fmt.Fprintf(&user, "[response to judge]\n%s\n</%s>\n\nConstraints:\n", r.Text, nonce)
+	// Every heading bears the nonce: a query that holds the words of one does
+	// not move the place where the response begins.
+	fmt.Fprintf(&user, "[%s response to judge]\n%s\n</%s>\n\nConstraints:\n", nonce, r.Text, nonce)
 	ids := make([]string, len(constraints))
 	for i, c := range constraints {
 		ids[i] = constraintTag(i)

@@ -140,7 +140,7 @@ func build(t Turn, constraints []schemas.Constraint, chosen, rejected schemas.Re
 
 // perfect checks a rendered pair again without new calls: of the prompt's
 // triggered constraints the chosen response follows all, and the rejected one
-// fails exactly g. Rules are run on both texts; where a constraint has none, the
+// fails those that differ and no other. Rules are run on both texts; where a constraint has none, the
 // stored verdict counts, inverted for an opposite. What is not applicable to
 // one of the two does not count.
 func perfect(t Turn, constraints []schemas.Constraint, p schemas.Pair, chosen, rejected schemas.Response) bool {
@@ -148,7 +148,6 @@ func perfect(t Turn, constraints []schemas.Constraint, p schemas.Pair, chosen, r
 	for _, r := range p.Reversed {
 		isReversed[r.ConstraintID] = true
 	}
-	failed := 0
 	for _, c := range constraints {
 		a := t.Verdicts[chosen.ResponseID][c.ConstraintID].Outcome
 		b := t.Verdicts[rejected.ResponseID][c.ConstraintID].Outcome
@@ -167,14 +166,11 @@ func perfect(t Turn, constraints []schemas.Constraint, p schemas.Pair, chosen, r
 			}
 			followsA, followsB = check.Strict(chosen.Text), check.Strict(rejected.Text)
 		}
-		if !followsA {
+		if !followsA || followsB == slices.Contains(p.Differing, c.ConstraintID) {
 			return false
 		}
-		if !followsB {
-			failed++
-		}
 	}
-	return float64(failed) == p.Margin
+	return true
 }
 
 // paperCase classifies two responses under the unreversed prompt by the table of

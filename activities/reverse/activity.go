@@ -83,7 +83,7 @@ func Shard(ctx context.Context, s store.Store, m chat.Model, constraints []schem
 		}
 	}
 	var mu sync.Mutex
-	done := 0
+	done, settled := 0, 0
 	err := m.Each(ctx, len(asked), func(ctx context.Context, k int) error {
 		i := asked[k]
 		o, used, err := ByModel(ctx, s, m, constraints[i])
@@ -95,6 +95,9 @@ func Shard(ctx context.Context, s store.Store, m chat.Model, constraints []schem
 		done++
 		activity.RecordHeartbeat(ctx, schemas.Heartbeat{Done: done, Total: len(asked)})
 		opposites[i], failures[i] = o, err
+		if err == nil || len(used.Choices) > 0 {
+			settled++
+		}
 		if err != nil && !chat.RowError(err) {
 			return err
 		}
@@ -102,6 +105,10 @@ func Shard(ctx context.Context, s store.Store, m chat.Model, constraints []schem
 	})
 	if err != nil {
 		return nil, err
+	}
+	if len(asked) > 0 && settled == 0 {
+		// The model replied to none: that is its fault, not the constraints'.
+		return nil, failures[asked[0]]
 	}
 	var rows []schemas.Opposite
 	for i, c := range constraints {

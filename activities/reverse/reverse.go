@@ -20,8 +20,12 @@ import (
 // PromptVersion enters provenance, job identity and the key of cached opposites.
 const PromptVersion = "reverse/1"
 
-// invalidReplies bounds how often an unusable reply is asked again.
+// invalidReplies bounds how often an unusable reply is asked for.
 const invalidReplies = 3
+
+// againTemperature is that of every request but the first: greedy decoding
+// would give the unusable reply again, whatever the seed.
+const againTemperature = 0.5
 
 //go:embed prompts/reverse.en.txt
 var promptText string
@@ -53,12 +57,12 @@ type cached struct {
 
 // ByModel reverses a constraint that has no rule. The reply for a text is kept
 // in the store, first writer wins, so that a text is reversed once over all data
-// sets and every retry sees the same opposite.
-func ByModel(ctx context.Context, s store.Store, m chat.Model, c schemas.Constraint) (schemas.Opposite, chat.Response, error) {
+// sets and every retry sees the same opposite. used sums what all requests took;
+// it has choices if the model replied at all, and is zero for a kept reply.
+func ByModel(ctx context.Context, s store.Store, m chat.Model, c schemas.Constraint) (o schemas.Opposite, used chat.Response, err error) {
 	by := m.Name + " " + PromptVersion
 	sum := sha256.Sum256([]byte(by + "\x00" + c.Text))
 	key := "cache/reverse/" + hex.EncodeToString(sum[:]) + ".json"
-	var used chat.Response
 	hit, err := s.Exists(ctx, key)
 	if err != nil {
 		return schemas.Opposite{}, used, err
@@ -115,12 +119,13 @@ func ask(ctx context.Context, m chat.Model, c schemas.Constraint) (string, chat.
 		if err != nil {
 			return "", used, err
 		}
+		used.Choices = resp.Choices
 		text, err := parse(resp.Choices[0].Text, c)
 		if err == nil {
 			return text, used, nil
 		}
 		invalid = err
-		req.Seed++
+		req.Seed, req.Temperature = req.Seed+1, againTemperature
 	}
 	return "", used, schemas.Errorf(schemas.CorruptData, "reverse constraint %s: %d replies of model %s were invalid, the last one: %w",
 		c.ConstraintID, invalidReplies, m.Name, invalid)

@@ -1,12 +1,14 @@
 package store
 
 import (
+	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"slices"
 	"strconv"
+	"strings"
 
 	"rpo/schemas"
 )
@@ -39,27 +41,55 @@ func (a *Activities) OpenStage(ctx context.Context, in OpenStageInput) (OpenStag
 	if err != nil {
 		return OpenStageResult{}, err
 	}
-	var objects []schemas.Object
-	n := 0
-	for _, s := range m.Shards {
-		if s.Split == in.Split {
-			n++
-			for _, o := range s.Objects {
-				objects = append(objects, o)
-			}
-		}
-	}
-	if n == 0 {
+	shards := splitShards(m, in.Split)
+	if len(shards) == 0 {
 		return OpenStageResult{}, schemas.Errorf(schemas.InvalidInput, "manifest %s has no shard of split %q", in.Manifest, in.Split)
 	}
-	config, err := json.Marshal(in.Config)
+	config, err := canonical(in.Config)
 	if err != nil {
 		return OpenStageResult{}, schemas.Errorf(schemas.Internal, "encode configuration of stage %s: %w", in.Stage, err)
 	}
-	sum := sha256.Sum256(config)
-	hash := hex.EncodeToString(sum[:])
-	job := schemas.ID("job", in.Stage, hash, schemas.Hash(objects), strconv.FormatInt(in.Generation, 10))
-	return OpenStageResult{Job: job, ConfigHash: hash, Shards: n}, nil
+	hash := digest(config)
+	job := schemas.ID("job", in.Stage, hash, contentHash(shards), strconv.FormatInt(in.Generation, 10))
+	return OpenStageResult{Job: job, ConfigHash: hash, Shards: len(shards)}, nil
+}
+
+// UnmarshalJSON keeps the configuration's numbers as they were written: two
+// seeds that differ are two jobs, however large they are.
+func (in *OpenStageInput) UnmarshalJSON(data []byte) error {
+	type plain OpenStageInput
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	return d.Decode((*plain)(in))
+}
+
+// canonical writes a value as JSON with sorted keys, so that a struct and the
+// map that it became on the way are the same configuration.
+func canonical(v any) ([]byte, error) {
+	data, err := json.Marshal(v)
+	if err != nil {
+		return nil, err
+	}
+	d := json.NewDecoder(bytes.NewReader(data))
+	d.UseNumber()
+	var plain any
+	if err := d.Decode(&plain); err != nil {
+		return nil, err
+	}
+	return json.Marshal(plain)
+}
+
+// contentHash is of what stands in which shard. The numbers are in it because
+// commit records are found by them: were two manifests with the same objects
+// under other numbers one job, a shard would be given another one's rows.
+func contentHash(shards []schemas.ManifestShard) string {
+	var all strings.Builder
+	for _, s := range shards {
+		for _, table := range slices.Sorted(maps.Keys(s.Objects)) {
+			fmt.Fprintf(&all, "%d %s %s\n", s.Shard, table, s.Objects[table].SHA256)
+		}
+	}
+	return digest([]byte(all.String()))
 }
 
 // ListShardsInput asks for one page of the shards of a stage that are not
@@ -108,7 +138,8 @@ type CloseStageInput struct {
 	Stage    string `json:"stage"`
 	Manifest string `json:"manifest"`
 	Split    string `json:"split"`
-	// Failed are the shards that were given up.
+	// Failed are the shards that were given up. One that was committed all the
+	// same (its acknowledgement was lost) counts as done.
 	Failed []schemas.ShardFailure `json:"failed,omitempty"`
 }
 
@@ -129,13 +160,15 @@ func (a *Activities) CloseStage(ctx context.Context, in CloseStageInput) (schema
 		byNumber[r.Shard] = r
 	}
 	m := schemas.Manifest{Job: in.Job, Stage: in.Stage, Counts: map[string]int64{}}
-	out := schemas.StageResult{Stage: in.Stage, Job: in.Job, Failed: in.Failed}
+	out := schemas.StageResult{Stage: in.Stage, Job: in.Job}
 	for _, s := range splitShards(parent, in.Split) {
 		r, ok := byNumber[s.Shard]
 		if !ok {
-			if !slices.ContainsFunc(in.Failed, func(f schemas.ShardFailure) bool { return f.Shard == s.Shard }) {
+			i := slices.IndexFunc(in.Failed, func(f schemas.ShardFailure) bool { return f.Shard == s.Shard })
+			if i < 0 {
 				return out, schemas.Errorf(schemas.CorruptData, "close stage %s of job %s: shard %d has no commit record", in.Stage, in.Job, s.Shard)
 			}
+			out.Failed = append(out.Failed, in.Failed[i])
 			continue
 		}
 		m.Shards = append(m.Shards, schemas.ManifestShard{Shard: s.Shard, Split: r.Split, Objects: r.Outputs})

@@ -16,8 +16,9 @@ var oppositeIDs = uuid.NewSHA1(uuid.NameSpaceURL, []byte("rpo:constraint"))
 
 // Opposite returns the exact complement of a rule constraint: for every
 // response that is not blank one of the two passes and the other fails. Its
-// text is a phrasing of the opposite rule chosen by the constraint's id. A
-// trigger stays and is said again in the text, since both apply only under it.
+// text is a phrasing of the opposite rule chosen by the constraint's id, in
+// Chinese for a rule of the rpo profile whose own text is Chinese. A trigger
+// stays and is said again in the text, since both apply only under it.
 // The opposite of an opposite has the rule and the text of the original.
 func Opposite(c schemas.Constraint) (schemas.Constraint, error) {
 	r, err := oppositeRule(c.Rule)
@@ -26,13 +27,9 @@ func Opposite(c schemas.Constraint) (schemas.Constraint, error) {
 	}
 	text := c.OppositeOf
 	if text == "" {
-		phrases, err := phrasings(r)
-		if err != nil {
+		if text, err = oppositeText(c, r); err != nil {
 			return schemas.Constraint{}, err
 		}
-		h := fnv.New64a()
-		h.Write([]byte(c.ConstraintID))
-		text = underTrigger(c.Trigger, phrases[h.Sum64()%uint64(len(phrases))])
 	}
 	return schemas.Constraint{
 		ConstraintID: oppositeID(c.ConstraintID),
@@ -42,6 +39,21 @@ func Opposite(c schemas.Constraint) (schemas.Constraint, error) {
 		Trigger:      c.Trigger,
 		OppositeOf:   c.Text,
 	}, nil
+}
+
+// oppositeText picks a phrasing of the opposite rule r in the language of c.
+func oppositeText(c schemas.Constraint, r schemas.Rule) (string, error) {
+	say, under := phrasings, underTrigger
+	if inChinese(c.Text) && r.Profile == "rpo" {
+		say, under = chinesePhrasings, underChineseTrigger
+	}
+	phrases, err := say(r)
+	if err != nil {
+		return "", err
+	}
+	h := fnv.New64a()
+	h.Write([]byte(c.ConstraintID))
+	return under(c.Trigger, phrases[h.Sum64()%uint64(len(phrases))]), nil
 }
 
 func oppositeID(id string) string {
