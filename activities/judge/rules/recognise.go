@@ -19,12 +19,10 @@ func Recognise(text string) (schemas.Rule, bool) {
 		return schemas.Rule{}, false
 	}
 	text = strings.Join(strings.FieldsFunc(text, isSpace), " ")
-	for _, r := range text {
-		if r >= 0x2e80 && unicode.Is(unicode.Han, r) {
-			return recogniseChinese(text)
-		}
+	if inChinese(text) {
+		return recogniseChinese(text)
 	}
-	return recogniseEnglish(text)
+	return english.recognise(text)
 }
 
 // recognised makes a rule; it is none if its own arguments are refused.
@@ -147,8 +145,6 @@ func init() {
 	add(`{please}(?:answer|respond|reply|output) (?:only (?:with|in)|with nothing but) (?:a )?(?:single )?(?:valid )?json(?: object| format)?{end}`, func(map[string]string) (schemas.Rule, bool) { return recognised("json", nil) })
 }
 
-func recogniseEnglish(text string) (schemas.Rule, bool) { return english.recognise(text) }
-
 var englishNumbers = map[string]int{
 	"a": 1, "an": 1, "one": 1, "two": 2, "three": 3, "four": 4, "five": 5, "six": 6, "seven": 7, "eight": 8, "nine": 9, "ten": 10,
 	"eleven": 11, "twelve": 12, "fifteen": 15, "twenty": 20, "thirty": 30, "forty": 40, "fifty": 50, "a hundred": 100,
@@ -216,6 +212,14 @@ func sketched(text string) bool {
 		strings.Contains(text, "某") || strings.Contains(lower, "your name")
 }
 
+// spaced reports a text in scripts that set words apart by blanks and put no
+// particles on them; elsewhere a word stands right beside others.
+func spaced(text string) bool {
+	return strings.IndexFunc(text, func(r rune) bool {
+		return unicode.IsLetter(r) && !unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic)
+	}) < 0
+}
+
 func quotedAs(kind string) func(m map[string]string) (schemas.Rule, bool) {
 	return func(m map[string]string) (schemas.Rule, bool) {
 		text := strip(m["text"])
@@ -227,7 +231,7 @@ func quotedAs(kind string) func(m map[string]string) (schemas.Rule, bool) {
 		switch {
 		case kind != "contains":
 			args["ignore_marks"] = true
-		case strings.EqualFold(m["what"], "word"):
+		case strings.EqualFold(m["what"], "word") && spaced(text):
 			args["whole_word"] = true
 		}
 		return recognised(kind, args)

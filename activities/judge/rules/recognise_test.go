@@ -27,6 +27,7 @@ func TestCertainDemandsAreRecognised(t *testing.T) {
 		"Every reply must end with the phrase “Stay curious!”": own("ends_with", `{"ignore_marks":true,"text":"Stay curious!"}`),
 		"Mention the word \"tea\".":                            own("contains", `{"text":"tea","whole_word":true}`),
 		"Never say \"obviously\".":                             {Profile: "rpo", Kind: "contains", Args: `{"text":"obviously"}`, Negated: true},
+		"Never say the word \"抱歉\".":                           {Profile: "rpo", Kind: "contains", Args: `{"text":"抱歉"}`, Negated: true},
 		"Always respond in German.":                            own("language", `{"language":"de"}`),
 		"Write in all lowercase letters.":                      own("lowercase", "{}"),
 		"Respond only with valid JSON.":                        own("json", "{}"),
