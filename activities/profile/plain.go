@@ -31,7 +31,9 @@ var families = []string{
 // query is a dialogue of one turn; in a dialogue every turn but the last has an
 // answer, which is the history of the turns after it. triggered are places in
 // constraints; without it a query triggers all of them. The family of a
-// constraint is that of its rule, or content, where the profile does not say.
+// constraint is that of its rule, or content, where the profile does not say. A
+// constraint with neither rule nor trigger gets the rule that rules.Recognise
+// reads from its text, if any, so that no judge model is asked.
 //
 // Each constraint's text must stand in system; one that stands there more than
 // once needs as many constraints, which take the places in order. source names
@@ -153,6 +155,11 @@ func decodeConstraint(data []byte, path string) (c demand, text string, err erro
 		}
 		if c.family, err = ruleFamily(c.rule); err != nil {
 			return c, "", fmt.Errorf("field %s: %w", o.at("rule"), err)
+		}
+	}
+	if !o.has("rule") && !o.has("trigger") {
+		if r, ok := rules.Recognise(text); ok {
+			c.rule, c.family = r, rules.Family(r)
 		}
 	}
 	if o.has("family") {

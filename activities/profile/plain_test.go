@@ -47,6 +47,26 @@ func TestAPlainProfileKeepsWhatTheFileSays(t *testing.T) {
 	}
 }
 
+func TestAConstraintWithoutRuleGetsTheOneThatItsTextStates(t *testing.T) {
+	const line = `{"id": "a", "system": "Do not use emojis. 回答不超过80字。Never ask questions. Be kind. Avoid commas.",
+"constraints": [{"text": "Do not use emojis."}, {"text": "回答不超过80字。", "family": "style"}, {"text": "Never ask questions.", "trigger": "the user is sad"},
+{"text": "Be kind."}, {"text": "Avoid commas.", "rule": {"profile": "ifeval", "kind": "punctuation:no_comma", "args": {}}}], "queries": ["Hi"]}`
+	in, err := ReadPlain(strings.NewReader(strings.ReplaceAll(line, "\n", " ")), "shop", Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	checkProfile(t, in.Profiles[0])
+	var got []string
+	for _, c := range in.Profiles[0].Constraints {
+		got = append(got, c.Family+"|"+c.Rule.Profile+"|"+c.Rule.Kind+c.Rule.Args)
+	}
+	want := []string{`style|rpo|emoji{"n":1,"relation":"fewer than"}`, `style|rpo|words{"n":80,"relation":"at most"}`, "content||", "content||",
+		"style|ifeval|punctuation:no_comma{}"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
 func TestTheAnswersOfADialogueAreTheHistoryOfWhatFollows(t *testing.T) {
 	line := plain(`"queries": ["Hi", {"query": "Milk?", "triggered": [0, 2]}]`,
 		`"dialogues": [[{"query": "Hi", "answer": "Hello", "triggered": []}, {"query": "Tea?", "answer": "Yes"}, {"query": "Now?"}]]`)
