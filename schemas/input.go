@@ -19,12 +19,14 @@ func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Durat
 
 func (d *Duration) UnmarshalJSON(data []byte) error {
 	var s string
-	if err := json.Unmarshal(data, &s); err != nil {
-		return fmt.Errorf("a duration is a string such as \"30m\", got %s", data)
+	err := json.Unmarshal(data, &s)
+	var v time.Duration
+	if err == nil {
+		v, err = time.ParseDuration(s)
 	}
-	v, err := time.ParseDuration(s)
 	if err != nil {
-		return fmt.Errorf("a duration is a string such as \"30m\", got %q", s)
+		// The decoder completes an error of this type with the field.
+		return &json.UnmarshalTypeError{Value: "value " + clip(string(data)), Type: reflect.TypeFor[Duration]()}
 	}
 	*d = Duration(v)
 	return nil
@@ -73,12 +75,45 @@ func inputError(err error, into any) error {
 			field, strings.Join(jsonFields(reflect.TypeOf(into)), ", "))
 	}
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
-		return Errorf(InvalidInput, "field %q: got a JSON %s, want %s", e.Field, e.Value, e.Type)
+		if field := fieldPath(e.Field); field != "" {
+			return Errorf(InvalidInput, "field %q: got a JSON %s, want %s", field, e.Value, wanted(e.Type))
+		}
+		return Errorf(InvalidInput, "got a JSON %s, want %s", e.Value, wanted(e.Type))
 	}
 	if e, ok := errors.AsType[*json.SyntaxError](err); ok {
 		return Errorf(InvalidInput, "malformed JSON at byte %d: %w", e.Offset, err)
 	}
 	return Errorf(InvalidInput, "decode input: %w", err)
+}
+
+// fieldPath drops the embedded Go structs from a decoder's path: people know the
+// flat object, whose keys are all lower case.
+func fieldPath(path string) string {
+	names := slices.DeleteFunc(strings.Split(path, "."), func(name string) bool {
+		return name != "" && name[0] >= 'A' && name[0] <= 'Z'
+	})
+	return strings.Join(names, ".")
+}
+
+// wanted says in words what a field of the type takes.
+func wanted(t reflect.Type) string {
+	if t == reflect.TypeFor[Duration]() {
+		return `a duration such as "30m"`
+	}
+	switch t.Kind() {
+	case reflect.Int, reflect.Int64:
+		return "a whole number"
+	case reflect.Float64:
+		return "a number"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.String:
+		return "a string"
+	case reflect.Slice, reflect.Array:
+		return "a list"
+	default:
+		return "one object"
+	}
 }
 
 // jsonFields lists the keys of a struct type and of those it embeds.
