@@ -80,6 +80,9 @@ type result struct {
 
 const stage = "train"
 
+// saveGrace bounds the copying of checkpoints after a run that did not end well.
+const saveGrace = 5 * time.Minute
+
 // TrainPolicy trains one model and commits its files. It goes on from the job's
 // last committed checkpoint, local or stored, whichever is newer.
 func (a *Activities) TrainPolicy(ctx context.Context, in Input) (schemas.TrainResult, error) {
@@ -172,12 +175,15 @@ func (a *Activities) prepare(ctx context.Context, in Input, m schemas.Manifest, 
 // run runs torchrun and copies checkpoints into the store as they appear.
 func (a *Activities) run(ctx context.Context, in Input, c config, dir string) error {
 	f := &follower{path: filepath.Join(c.OutDir, "events.jsonl")}
+	// A cancelled run makes one more checkpoint, which must still be copied.
+	saving, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
 	copies := make(chan string, 16)
 	copied := make(chan error, 1)
 	go func() {
 		var first error
 		for path := range copies {
-			if err := saveCheckpoint(ctx, a.Store, in.Job, path); err != nil && first == nil {
+			if err := saveCheckpoint(saving, a.Store, in.Job, path); err != nil && first == nil {
 				first = err
 			}
 		}
@@ -203,10 +209,20 @@ func (a *Activities) run(ctx context.Context, in Input, c config, dir string) er
 		Stall: time.Duration(in.StallTimeout), Stopping: activity.GetWorkerStopChannel(ctx),
 		Stop: func() { os.WriteFile(filepath.Join(c.OutDir, "STOP"), nil, 0o644) },
 	}.Run(ctx)
+	if err != nil {
+		defer time.AfterFunc(saveGrace, giveUp).Stop()
+	}
+	f.Progress() // what the process wrote after the last look
+	for _, path := range f.checkpoints {
+		copies <- path
+	}
 	close(copies)
 	if copyErr := <-copied; copyErr != nil {
 		// Training itself went on; a lost copy costs time after a lost machine.
 		activity.GetLogger(ctx).Warn("copy checkpoint", "job", in.Job, "error", copyErr)
+	}
+	if ctx.Err() != nil {
+		return err
 	}
 	return a.explain(err, c, dir)
 }

@@ -79,7 +79,7 @@ func restoreCheckpoint(ctx context.Context, s store.Store, job, dir string) erro
 		return schemas.Errorf(schemas.Internal, "clear %s: %w", tmp, err)
 	}
 	for name, o := range r.Files {
-		if filepath.Base(name) != name {
+		if filepath.Base(name) != name || !filepath.IsLocal(name) || name == "." {
 			return schemas.Errorf(schemas.CorruptData, "checkpoint record %s names a file outside its folder", newest)
 		}
 		if err := s.GetFile(ctx, o, filepath.Join(tmp, name)); err != nil {

@@ -18,10 +18,12 @@ type event struct {
 	Path       string  `json:"path"`
 }
 
-// follower reads a growing file of event lines. A file that became shorter was
-// cut on resume and is read from its start.
+// follower reads a growing file of event lines. On resume the trainer cuts what
+// it will do again by putting another file in the place, which is read from its
+// start.
 type follower struct {
 	path   string
+	file   os.FileInfo // the file that offset is of
 	offset int64
 	beat   schemas.Heartbeat
 	// checkpoints are the folders of the checkpoints that were committed since
@@ -37,9 +39,14 @@ func (f *follower) Progress() schemas.Heartbeat {
 		return f.beat
 	}
 	defer file.Close()
-	if info, err := file.Stat(); err != nil || info.Size() < f.offset {
+	info, err := file.Stat()
+	if err != nil {
+		return f.beat
+	}
+	if f.file == nil || !os.SameFile(info, f.file) || info.Size() < f.offset {
 		f.offset = 0
 	}
+	f.file = info
 	data, err := io.ReadAll(io.NewSectionReader(file, f.offset, 1<<62))
 	if err != nil {
 		return f.beat

@@ -62,7 +62,8 @@ func (p Process) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	// Ranks are in the leader's group; kill what it may leave behind.
+	// Kill what the leader may leave of its group. The ranks of torchrun lead
+	// sessions of their own and have asked the kernel to die with it.
 	defer syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
 	return p.watch(ctx, cmd.Process.Pid, exited)
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,16 +20,27 @@ import (
 // dial connects to Temporal as the temporal CLI does: by its environment
 // variables and profile file.
 func dial(ctx context.Context, logger *slog.Logger) (client.Client, error) {
-	o, err := envconfig.LoadDefaultClientOptions()
+	o, err := connection()
 	if err != nil {
-		return nil, schemas.Errorf(schemas.InvalidInput, "read Temporal's connection settings: %w", err)
+		return nil, err
 	}
 	o.Logger = sdklog.NewStructuredLogger(logger)
 	c, err := client.DialContext(ctx, o)
 	if err != nil {
-		return nil, schemas.Errorf(schemas.Overloaded, "connect to Temporal at %s: %w: start it or set TEMPORAL_ADDRESS", o.HostPort, err)
+		return nil, schemas.Errorf(schemas.Overloaded, "connect to Temporal at %s: start it or set TEMPORAL_ADDRESS: %w", o.HostPort, err)
 	}
 	return c, nil
+}
+
+// connection reads where Temporal is and which namespace to use there.
+func connection() (client.Options, error) {
+	o, err := envconfig.LoadDefaultClientOptions()
+	if err != nil {
+		return o, schemas.Errorf(schemas.InvalidInput, "read Temporal's connection settings: %w", err)
+	}
+	o.HostPort = cmp.Or(o.HostPort, client.DefaultHostPort)
+	o.Namespace = cmp.Or(o.Namespace, client.DefaultNamespace)
+	return o, nil
 }
 
 // openStore connects to the bucket and checks that it can be used.

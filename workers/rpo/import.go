@@ -2,7 +2,9 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"io"
@@ -18,6 +20,9 @@ import (
 // defaultEvalFraction keeps a fifth of the profiles for evaluation where a file
 // does not say which.
 const defaultEvalFraction = 0.2
+
+// sniffed is how much of a file is looked at to tell its format.
+const sniffed = 1 << 20
 
 func importCommand(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("import", flag.ContinueOnError)
@@ -63,14 +68,14 @@ func readProfiles(path, format string, fraction float64) (profile.Imported, erro
 		return profile.Imported{}, schemas.Errorf(schemas.NotFound, "import: %w", err)
 	}
 	defer f.Close()
-	r := bufio.NewReaderSize(f, 1<<20)
+	r := bufio.NewReaderSize(f, sniffed)
 	if format == "" {
-		head, err := r.Peek(1 << 20)
+		head, err := r.Peek(sniffed)
 		if err != nil && err != io.EOF {
-			return profile.Imported{}, schemas.Errorf(schemas.NotFound, "import %s: %w", path, err)
+			return profile.Imported{}, schemas.Errorf(schemas.NotFound, "import: %w", err)
 		}
-		if format, err = profile.Sniff(head); err != nil {
-			return profile.Imported{}, schemas.Errorf(schemas.TypeOf(err), "import %s: %w", path, err)
+		if format, err = sniff(head); err != nil {
+			return profile.Imported{}, schemas.Errorf(schemas.TypeOf(err), "%s: %w", path, err)
 		}
 	}
 	o := profile.Options{EvalFraction: fraction}
@@ -86,9 +91,20 @@ func readProfiles(path, format string, fraction float64) (profile.Imported, erro
 		err = schemas.Errorf(usageError, "flag --format: %q is not one of system_ifeval, ifeval, profiles", format)
 	}
 	if err != nil {
-		return in, schemas.Errorf(schemas.TypeOf(err), "import %s: %w", path, err)
+		return in, schemas.Errorf(schemas.TypeOf(err), "%s: %w", path, err)
 	}
 	return in, nil
+}
+
+// sniff tells the format from the first line that is not blank. A file without
+// one, or with one that is whole but no JSON, goes to a reader all the same,
+// which names the line.
+func sniff(head []byte) (string, error) {
+	first, _, whole := bytes.Cut(bytes.TrimLeft(bytes.TrimPrefix(head, []byte("\ufeff")), " \t\r\n"), []byte("\n"))
+	if (whole || len(head) < sniffed) && !json.Valid(first) {
+		return profile.FormatProfiles, nil
+	}
+	return profile.Sniff(head)
 }
 
 func writeProfiles(ctx context.Context, s store.Store, in profile.Imported, perShard int) (string, error) {

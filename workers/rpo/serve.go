@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -53,14 +54,17 @@ func (m *models) serve(ctx context.Context, endpointName string, s serve, model 
 	release := func() { m.release(key, srv) }
 	srv.once.Do(func() { srv.err = m.start(ctx, srv, s, model) })
 	if srv.err != nil {
-		m.mu.Lock()
-		if m.servers[key] == srv {
-			delete(m.servers, key) // the next one tries again
-		}
-		m.mu.Unlock()
+		m.forget(srv) // the next one tries again
 		return nil, nil, srv.err
 	}
 	return srv, release, nil
+}
+
+// forget drops a server that does not run.
+func (m *models) forget(srv *server) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	maps.DeleteFunc(m.servers, func(_ string, s *server) bool { return s == srv })
 }
 
 func (m *models) release(key string, srv *server) {
@@ -114,29 +118,37 @@ func (m *models) start(ctx context.Context, srv *server, s serve, model string) 
 	ready := make(chan []byte, 1)
 	cmd.Stdout = &firstLine{line: ready}
 	exited, err := train.Start(cmd)
+	log.Close() // the server has its own copy
 	if err != nil {
 		return err
 	}
-	srv.stop = func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	stop := func() { syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	m.mu.Lock()
+	srv.stop = stop
+	m.mu.Unlock()
 	select {
 	case line := <-ready:
 		var at struct {
 			URL string `json:"url"`
 		}
 		if err := json.Unmarshal(line, &at); err != nil || at.URL == "" {
-			srv.stop()
+			stop()
 			return schemas.Errorf(schemas.Internal, "the model server of %s said %.200q instead of its address; see %s", path, line, log.Name())
 		}
 		srv.url = at.URL
+		// One that dies is forgotten, so that the next one who asks starts another.
+		go func() {
+			<-exited
+			m.forget(srv)
+		}()
 		return nil
 	case <-exited:
-		log.Close()
 		return schemas.Errorf(schemas.Internal, "the model server of %s ended before it answered; see %s", path, log.Name())
 	case <-time.After(startWithin):
-		srv.stop()
+		stop()
 		return schemas.Errorf(schemas.Stalled, "the model server of %s did not answer within %s; see %s", path, startWithin, log.Name())
 	case <-ctx.Done():
-		srv.stop()
+		stop()
 		return context.Cause(ctx)
 	}
 }

@@ -47,7 +47,7 @@ func startCommand(ctx context.Context, args []string) error {
 		return schemas.Errorf(schemas.NotFound, "read input: %w", err)
 	}
 	if err := schemas.DecodeInput(data, in); err != nil {
-		return err
+		return schemas.Errorf(schemas.TypeOf(err), "input of %s: %w", rest[0], err)
 	}
 	c, err := dial(ctx, newLogger(slog.LevelWarn))
 	if err != nil {

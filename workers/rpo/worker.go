@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -44,6 +45,10 @@ func workerCommand(ctx context.Context, args []string) error {
 	if _, err := parseFlags(flags, args); err != nil {
 		return err
 	}
+	names, err := parseQueues(*queues)
+	if err != nil {
+		return err
+	}
 	c, err := loadConfig(*file)
 	if err != nil {
 		return err
@@ -62,26 +67,24 @@ func workerCommand(ctx context.Context, args []string) error {
 		return err
 	}
 	defer temporal.Close()
+	at, err := connection()
+	if err != nil {
+		return err
+	}
 	m := newModels(c, s)
 	defer m.close()
+	all := activities(c, s, m, at.Namespace)
 	var running []worker.Worker
-	defer func() {
-		for _, w := range running {
-			w.Stop()
-		}
-	}()
-	fatal := make(chan error, len(allQueues))
-	for _, queue := range strings.Split(*queues, ",") {
-		w, err := newWorker(temporal, strings.TrimSpace(queue), c, s, m, fatal)
-		if err != nil {
-			return err
-		}
+	defer func() { stopAll(running) }()
+	fatal := make(chan error, len(names))
+	for _, queue := range names {
+		w := newWorker(temporal, queue, all, fatal)
 		if err := w.Start(); err != nil {
 			return schemas.Errorf(schemas.Overloaded, "start worker of queue %s: %w", queue, err)
 		}
 		running = append(running, w)
 	}
-	logger.Info("worker started", "queues", *queues, "bucket", c.Bucket)
+	logger.Info("worker started", "queues", names, "bucket", c.Bucket)
 	select {
 	case <-ctx.Done():
 		logger.Info("worker stopping", "drain", drain.String())
@@ -91,12 +94,34 @@ func workerCommand(ctx context.Context, args []string) error {
 	}
 }
 
+// parseQueues reads a comma-separated list of task queues.
+func parseQueues(list string) ([]string, error) {
+	var names []string
+	for name := range strings.SplitSeq(list, ",") {
+		name = strings.TrimSpace(name)
+		if !slices.Contains(allQueues, name) {
+			return nil, schemas.Errorf(usageError, "flag --queues: unknown queue %q, known are %s", name, strings.Join(allQueues, ", "))
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return names, nil
+}
+
+// stopAll stops workers at the same time: each may need the whole drain, and who
+// stops a worker waits little longer than that before it kills it.
+func stopAll(running []worker.Worker) {
+	var stopping sync.WaitGroup
+	for _, w := range running {
+		stopping.Go(w.Stop)
+	}
+	stopping.Wait()
+}
+
 // newWorker makes the worker of one queue. Which activities run where is the
 // matter of workflows; every activity worker knows all of them.
-func newWorker(temporal client.Client, queue string, c config, s store.Store, m *models, fatal chan<- error) (worker.Worker, error) {
-	if !slices.Contains(allQueues, queue) {
-		return nil, schemas.Errorf(schemas.InvalidInput, "flag --queues: unknown queue %q, known are %s", queue, strings.Join(allQueues, ", "))
-	}
+func newWorker(temporal client.Client, queue string, activities []any, fatal chan<- error) worker.Worker {
 	o := worker.Options{
 		WorkerStopTimeout: drain,
 		Interceptors:      []interceptor.WorkerInterceptor{&activityInterceptor{}},
@@ -117,15 +142,15 @@ func newWorker(temporal client.Client, queue string, c config, s store.Store, m 
 	w := worker.New(temporal, queue, o)
 	if queue == workflows.QueueWorkflows {
 		workflows.Register(w)
-		return w, nil
+		return w
 	}
-	for _, a := range activities(c, s, m) {
+	for _, a := range activities {
 		w.RegisterActivityWithOptions(a, activity.RegisterOptions{})
 	}
-	return w, nil
+	return w
 }
 
-func activities(c config, s store.Store, m chat.Models) []any {
+func activities(c config, s store.Store, m chat.Models, namespace string) []any {
 	node := c.node()
 	return []any{
 		&store.Activities{Store: s},
@@ -137,6 +162,6 @@ func activities(c config, s store.Store, m chat.Models) []any {
 		&reference.Activities{Store: s, Node: node},
 		&train.Activities{Store: s, Node: node},
 		&evaluate.Activities{Store: s, Models: m},
-		&report.Activities{Store: s, UI: c.UI, Namespace: "default"},
+		&report.Activities{Store: s, UI: c.UI, Namespace: namespace},
 	}
 }
