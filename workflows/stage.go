@@ -201,23 +201,22 @@ func (r *stageRun) finish(ctx workflow.Context, shard int, f workflow.Future) {
 	}
 }
 
-// fail notes a failed shard. Of those that nobody will see listed only the
-// number and the type are kept, since they travel in payloads.
+// fail notes a failed shard in its place, so that nothing depends on which shard
+// failed first. Those beyond the ones that are listed lose their message, since
+// all of them travel in payloads.
 func (r *stageRun) fail(shard int, errorType, message string) {
-	f := schemas.ShardFailure{Shard: shard, ErrorType: errorType}
-	if len(r.p.Failed) < maxFailures {
-		f.Message = clip(message)
+	i, _ := slices.BinarySearchFunc(r.p.Failed, shard, func(f schemas.ShardFailure, shard int) int { return cmp.Compare(f.Shard, shard) })
+	r.p.Failed = slices.Insert(r.p.Failed, i, schemas.ShardFailure{Shard: shard, ErrorType: errorType, Message: clip(message)})
+	if len(r.p.Failed) > maxFailures {
+		r.p.Failed[maxFailures].Message = ""
 	}
-	r.p.Failed = append(r.p.Failed, f)
 }
 
 // settle decides about failed shards: go on if they are few, else park until a
 // person does. retry says that they are to be worked on again.
 func (r *stageRun) settle(ctx workflow.Context) (retry bool, err error) {
 	// The quotient, unlike the product, is exactly what "0.29" of 100 means.
-	tooMany := float64(len(r.p.Failed))/float64(r.p.Shards) > r.in.MaxFailedFraction
-	slices.SortFunc(r.p.Failed, func(a, b schemas.ShardFailure) int { return cmp.Compare(a.Shard, b.Shard) })
-	if !tooMany {
+	if tooMany := float64(len(r.p.Failed))/float64(r.p.Shards) > r.in.MaxFailedFraction; !tooMany {
 		return false, nil
 	}
 	r.status = schemas.StatusNeedsAttention

@@ -1,0 +1,240 @@
+package workflows
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"sync"
+
+	"go.temporal.io/sdk/activity"
+
+	"rpo/activities/chat"
+	"rpo/activities/evaluate"
+	"rpo/activities/judge"
+	"rpo/activities/pair"
+	"rpo/activities/reference"
+	"rpo/activities/report"
+	"rpo/activities/reverse"
+	"rpo/activities/sample"
+	"rpo/activities/store"
+	"rpo/activities/train"
+	"rpo/schemas"
+)
+
+// rowsPerShard is what every shard of a world reads.
+const rowsPerShard = 10
+
+// world is what the activities of a test see instead of a store and models:
+// which shards there are, which are committed, and which of them fail how often.
+type world struct {
+	shards int
+	// failures says how often a shard fails, and with what.
+	failures map[int]failure
+	// onShard, if not nil, is called when an activity begins with a shard.
+	onShard func(ctx context.Context, s store.Shard) error
+	// fails makes other activities fail by name, for ever.
+	fails map[string]error
+	// result changes what a shard's activity returns.
+	result func(*schemas.ShardResult)
+
+	mu sync.Mutex
+	// committed has the shards of each job that are committed, attempts the calls.
+	committed map[string]map[int]bool
+	attempts  map[string]map[int]int
+	calls     map[string]int
+	closed    []store.CloseStageInput
+}
+
+type failure struct {
+	times int
+	err   error
+}
+
+const forever = 1 << 30
+
+func newWorld(shards int, failures map[int]failure) *world {
+	return &world{shards: shards, failures: failures, committed: map[string]map[int]bool{},
+		attempts: map[string]map[int]int{}, calls: map[string]int{}}
+}
+
+// number is a shard's number: they need be neither contiguous nor from zero.
+func number(i int) int { return 3*i + 2 }
+
+func jobOf(stage string) string { return "job-" + stage }
+
+// commit makes shards look as if an earlier run had committed them.
+func (w *world) commit(stage string, indices ...int) {
+	for _, i := range indices {
+		w.set(stage, number(i))
+	}
+}
+
+func (w *world) set(stage string, shard int) {
+	if w.committed[jobOf(stage)] == nil {
+		w.committed[jobOf(stage)] = map[int]bool{}
+	}
+	w.committed[jobOf(stage)][shard] = true
+}
+
+// heal ends all failures.
+func (w *world) heal() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.failures = nil
+}
+
+func (w *world) call(name string) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.calls[name]++
+	return w.fails[name]
+}
+
+// shard is the activity of every stage of shards.
+func (w *world) shard(ctx context.Context, name string, s store.Shard) (schemas.ShardResult, error) {
+	if err := w.call(name); err != nil {
+		return schemas.ShardResult{}, err
+	}
+	if w.onShard != nil {
+		if err := w.onShard(ctx, s); err != nil {
+			return schemas.ShardResult{}, err
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	out := schemas.ShardResult{Shard: s.Number, Books: books()}
+	if out.Reused = w.committed[s.Job][s.Number]; out.Reused {
+		return out, nil
+	}
+	if w.attempts[s.Job] == nil {
+		w.attempts[s.Job] = map[int]int{}
+	}
+	w.attempts[s.Job][s.Number]++
+	if f := w.failures[s.Number]; w.attempts[s.Job][s.Number] <= f.times {
+		return schemas.ShardResult{}, f.err
+	}
+	w.set(s.Stage, s.Number)
+	if w.result != nil {
+		w.result(&out)
+	}
+	return out, nil
+}
+
+func books() schemas.Books {
+	return schemas.Books{In: rowsPerShard, OK: rowsPerShard - 3, Quarantined: 1, Skipped: 2}
+}
+
+func (w *world) open(_ context.Context, in store.OpenStageInput) (store.OpenStageResult, error) {
+	return store.OpenStageResult{Job: jobOf(in.Stage), ConfigHash: "hash-" + in.Stage, Shards: w.shards}, w.call(openStage)
+}
+
+func (w *world) list(_ context.Context, in store.ListShardsInput) (out store.ListShardsResult, err error) {
+	if err := w.call(listShards); err != nil {
+		return out, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for i := in.Offset; i < min(in.Offset+in.Limit, w.shards); i++ {
+		if w.committed[in.Job][number(i)] {
+			out.Done++
+		} else {
+			out.Todo = append(out.Todo, number(i))
+		}
+	}
+	return out, nil
+}
+
+// close refuses a shard that is neither committed nor given up, as the store does.
+func (w *world) close(_ context.Context, in store.CloseStageInput) (schemas.StageResult, error) {
+	out := schemas.StageResult{Stage: in.Stage, Job: in.Job, Manifest: "s3://rpo/manifests/" + in.Stage + ".json", Failed: in.Failed}
+	if err := w.call(closeStage); err != nil {
+		return out, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.closed = append(w.closed, in)
+	for i := range w.shards {
+		given := slices.ContainsFunc(in.Failed, func(f schemas.ShardFailure) bool { return f.Shard == number(i) })
+		switch {
+		case w.committed[in.Job][number(i)]:
+			out.Shards++
+			out.Books = out.Books.Add(books())
+		case !given:
+			return out, schemas.Errorf(schemas.CorruptData, "shard %d has no commit record", number(i))
+		}
+	}
+	out.Counts = map[string]int64{"responses": out.Books.OK * 5, "verdicts": out.Books.OK * 15}
+	return out, nil
+}
+
+// activities are all activities by name, with the signatures of the real ones.
+func (w *world) activities() map[string]any {
+	return map[string]any{
+		openStage:  w.open,
+		listShards: w.list,
+		closeStage: w.close,
+		sampleShard: func(ctx context.Context, in sample.ShardInput) (schemas.ShardResult, error) {
+			return w.shard(ctx, sampleShard, in.Shard)
+		},
+		judgeShard: func(ctx context.Context, in judge.ShardInput) (schemas.ShardResult, error) {
+			return w.shard(ctx, judgeShard, in.Shard)
+		},
+		reverseShard: func(ctx context.Context, in reverse.ShardInput) (schemas.ShardResult, error) {
+			return w.shard(ctx, reverseShard, in.Shard)
+		},
+		pairShard: func(ctx context.Context, in pair.ShardInput) (schemas.ShardResult, error) {
+			return w.shard(ctx, pairShard, in.Shard)
+		},
+		evaluateShard: func(ctx context.Context, in evaluate.ShardInput) (schemas.ShardResult, error) {
+			return w.shard(ctx, evaluateShard, in.Shard)
+		},
+		describeModel: func(_ context.Context, in chat.DescribeModelInput) (string, error) {
+			return "identity of " + in.Endpoint + " " + in.Model, w.call(describeModel)
+		},
+		describeBase: func(_ context.Context, name string) (string, error) {
+			return "weights of " + name, w.call(describeBase)
+		},
+		publishVersion: func(_ context.Context, in pair.PublishInput) (schemas.PairResult, error) {
+			return schemas.PairResult{Dataset: in.Dataset, Version: 3, Hash: fmt.Sprintf("%064d", 7), Pairs: 42,
+				PairsByG: map[string]int64{"1": 12, "2": 20, "3": 10}}, w.call(publishVersion)
+		},
+		referencePairs: func(_ context.Context, in reference.Input) (schemas.StageResult, error) {
+			return w.process("reference", in.Job), w.call(referencePairs)
+		},
+		trainPolicy: func(_ context.Context, in train.Input) (schemas.TrainResult, error) {
+			accuracy := 0.75
+			return schemas.TrainResult{StageResult: w.process("train", in.Job), Model: "s3://rpo/models/1", TrainSteps: 12,
+				LossFirst: 0.77096, LossLast: 0.5, RewardAccuracy: &accuracy, PairsTrain: 38, PairsHeldOut: 4}, w.call(trainPolicy)
+		},
+		compareArms: func(context.Context, string) (schemas.EvaluationResult, error) {
+			out := schemas.EvaluationResult{Base: 0.61, Trained: 0.84, Verdicts: 300, Profiles: 24, Difference: 0.23, CI95: [2]float64{0.18, 0.28}}
+			for i := range 25 {
+				out.Families = append(out.Families, schemas.FamilySatisfaction{Family: fmt.Sprintf("family-%02d", i), Base: 0.612345678, Trained: 0.84234567, Verdicts: 12})
+			}
+			return out, w.call(compareArms)
+		},
+		writeReport: func(_ context.Context, in report.WriteInput) (report.Written, error) {
+			return report.Written{Report: "s3://rpo/reports/" + in.WorkflowID, Card: "s3://rpo/card", ImportQuarantined: 5}, w.call(writeReport)
+		},
+	}
+}
+
+// process is the result of a stage that is one process.
+func (w *world) process(stage, job string) schemas.StageResult {
+	return schemas.StageResult{Stage: stage, Job: job, Manifest: "s3://rpo/manifests/" + stage + ".json", Shards: 1,
+		Books: schemas.Books{In: 42, OK: 40, Quarantined: 1, Skipped: 1}}
+}
+
+type activityRegistry interface {
+	RegisterActivityWithOptions(a any, o activity.RegisterOptions)
+}
+
+// register registers the world's activities. What they return becomes Temporal's
+// error by the rule of the worker's interceptor.
+func (w *world) register(r activityRegistry) {
+	all := w.activities()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		r.RegisterActivityWithOptions(translated(all[name]), activity.RegisterOptions{Name: name})
+	}
+}
