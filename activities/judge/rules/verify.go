@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"text/tabwriter"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -22,8 +23,9 @@ const maxLine = 64 << 20
 // VerifyLines reads JSON lines with `instruction_id`, `kwargs` and `response`
 // and writes each with the verdicts under a profile: `strict`, `loose`,
 // `opposite` (text), `opposite_strict` and `verifier` (the profile's version).
-// All other fields stay as they were, in their order. A line that cannot be
-// judged is written with `error`; bad counts those. Blank lines are skipped.
+// All other fields stay as they were, in their order, but an old `error` goes.
+// A line that cannot be judged is written with `error`; bad counts those. Blank
+// lines are skipped.
 //
 // A summary, if not nil, gets counts by kind and, where lines bring a `strict`
 // or `loose` of their own, how often it equals ours; lines with `stable` false
@@ -106,6 +108,9 @@ func (v *verifier) line(line []byte, number int, tooLong bool) (text []byte, ok 
 		return withFields(nil, field{"line", encode(number)}, field{"error", encode(fmt.Sprintf("the line is longer than %d bytes", maxLine))}), false
 	}
 	fields, err := members(line)
+	if err == nil && !utf8.Valid(line) {
+		err = errors.New("it holds bytes that are no UTF-8")
+	}
 	if err != nil {
 		return withFields(nil, field{"line", encode(number)}, field{"error", encode("the line is no JSON object: " + err.Error())},
 			field{"input", encode(clipped(string(line)))}), false
@@ -114,6 +119,8 @@ func (v *verifier) line(line []byte, number int, tooLong bool) (text []byte, ok 
 	if err != nil {
 		return withFields(fields, field{"error", encode(err.Error())}), false
 	}
+	// An error of an earlier run would contradict the verdicts.
+	fields = slices.DeleteFunc(fields, func(f field) bool { return f.name == "error" })
 	return withFields(fields, added...), true
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"rpo/schemas"
 )
@@ -74,6 +75,20 @@ func TestVerifyWritesErrorsAndGoesOn(t *testing.T) {
 		if text, _ := row["error"].(string); !strings.Contains(text, wants[i]) {
 			t.Errorf("%q has no error with %q", line, wants[i])
 		}
+	}
+}
+
+func TestVerifyRefusesBytesThatAreNoTextAndDropsAnOldError(t *testing.T) {
+	in := "{\"instruction_id\": \"punctuation:no_comma\", \"response\": \"caf\xff\"}\r\n" +
+		`{"instruction_id": "punctuation:no_comma", "response": "a", "error": "of an earlier run"}`
+	var out bytes.Buffer
+	bad, err := VerifyLines(strings.NewReader(in), &out, "ifeval", nil)
+	if err != nil || bad != 1 || !utf8.Valid(out.Bytes()) {
+		t.Fatalf("%d bad lines, %v, wrote %q", bad, err, out.String())
+	}
+	first, second, _ := strings.Cut(out.String(), "\n")
+	if !strings.Contains(first, "UTF-8") || strings.Contains(second, "error") || !strings.Contains(second, `"strict": true`) {
+		t.Errorf("wrote %s", out.String())
 	}
 }
 
