@@ -53,6 +53,9 @@ type trial struct {
 	seen observer
 }
 
+// nothing starts a workflow without any input.
+type nothing struct{}
+
 // try executes a workflow until it no longer continues as new. The functions of
 // during are called with the environment of each run before it starts.
 func try(t *testing.T, w *world, name string, input any, during ...func(*testsuite.TestWorkflowEnvironment)) *trial {
@@ -82,7 +85,11 @@ func (tr *trial) run(t *testing.T, w *world, name string, input any, during ...f
 		if tr.runs > 200 {
 			t.Fatalf("%s continues for ever", name)
 		}
-		env.ExecuteWorkflow(name, input)
+		if _, none := input.(nothing); none {
+			env.ExecuteWorkflow(name)
+		} else {
+			env.ExecuteWorkflow(name, input)
+		}
 		if !env.IsWorkflowCompleted() {
 			t.Fatalf("%s did not end", name)
 		}

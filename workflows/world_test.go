@@ -31,8 +31,8 @@ type world struct {
 	shards int
 	// failures says how often a shard fails, and with what.
 	failures map[int]failure
-	// onShard, if not nil, is called when an activity begins with a shard.
-	onShard func(ctx context.Context, s store.Shard) error
+	// hold is called when an activity of that name begins.
+	hold map[string]func()
 	// fails makes other activities fail by name, for ever.
 	fails map[string]error
 	// result changes what a shard's activity returns.
@@ -85,6 +85,9 @@ func (w *world) heal() {
 }
 
 func (w *world) call(name string) error {
+	if hold := w.hold[name]; hold != nil {
+		hold()
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.calls[name]++
@@ -92,14 +95,9 @@ func (w *world) call(name string) error {
 }
 
 // shard is the activity of every stage of shards.
-func (w *world) shard(ctx context.Context, name string, s store.Shard) (schemas.ShardResult, error) {
+func (w *world) shard(name string, s store.Shard) (schemas.ShardResult, error) {
 	if err := w.call(name); err != nil {
 		return schemas.ShardResult{}, err
-	}
-	if w.onShard != nil {
-		if err := w.onShard(ctx, s); err != nil {
-			return schemas.ShardResult{}, err
-		}
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -174,20 +172,20 @@ func (w *world) activities() map[string]any {
 		openStage:  w.open,
 		listShards: w.list,
 		closeStage: w.close,
-		sampleShard: func(ctx context.Context, in sample.ShardInput) (schemas.ShardResult, error) {
-			return w.shard(ctx, sampleShard, in.Shard)
+		sampleShard: func(_ context.Context, in sample.ShardInput) (schemas.ShardResult, error) {
+			return w.shard(sampleShard, in.Shard)
 		},
-		judgeShard: func(ctx context.Context, in judge.ShardInput) (schemas.ShardResult, error) {
-			return w.shard(ctx, judgeShard, in.Shard)
+		judgeShard: func(_ context.Context, in judge.ShardInput) (schemas.ShardResult, error) {
+			return w.shard(judgeShard, in.Shard)
 		},
-		reverseShard: func(ctx context.Context, in reverse.ShardInput) (schemas.ShardResult, error) {
-			return w.shard(ctx, reverseShard, in.Shard)
+		reverseShard: func(_ context.Context, in reverse.ShardInput) (schemas.ShardResult, error) {
+			return w.shard(reverseShard, in.Shard)
 		},
-		pairShard: func(ctx context.Context, in pair.ShardInput) (schemas.ShardResult, error) {
-			return w.shard(ctx, pairShard, in.Shard)
+		pairShard: func(_ context.Context, in pair.ShardInput) (schemas.ShardResult, error) {
+			return w.shard(pairShard, in.Shard)
 		},
-		evaluateShard: func(ctx context.Context, in evaluate.ShardInput) (schemas.ShardResult, error) {
-			return w.shard(ctx, evaluateShard, in.Shard)
+		evaluateShard: func(_ context.Context, in evaluate.ShardInput) (schemas.ShardResult, error) {
+			return w.shard(evaluateShard, in.Shard)
 		},
 		describeModel: func(_ context.Context, in chat.DescribeModelInput) (string, error) {
 			return "identity of " + in.Endpoint + " " + in.Model, w.call(describeModel)
