@@ -142,7 +142,7 @@ func (p *pipeline) show(ctx workflow.Context) {
 
 // maxSummaryFailures bounds the failed shards that a summary lists over all
 // stages; each stage's own result lists more.
-const maxSummaryFailures = 10
+const maxSummaryFailures = 5
 
 func summarize(stages []schemas.StageResult, paired schemas.PairResult, trained schemas.TrainResult, evaluated schemas.EvaluationResult) schemas.Summary {
 	sampled, judged := stages[0], stages[1]

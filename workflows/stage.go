@@ -207,8 +207,8 @@ func (r *stageRun) finish(ctx workflow.Context, shard int, f workflow.Future) {
 func (r *stageRun) fail(shard int, errorType, message string) {
 	i, _ := slices.BinarySearchFunc(r.p.Failed, shard, func(f schemas.ShardFailure, shard int) int { return cmp.Compare(f.Shard, shard) })
 	r.p.Failed = slices.Insert(r.p.Failed, i, schemas.ShardFailure{Shard: shard, ErrorType: errorType, Message: clip(message)})
-	if len(r.p.Failed) > maxFailures {
-		r.p.Failed[maxFailures].Message = ""
+	for i := max(i, maxFailures); i < len(r.p.Failed) && r.p.Failed[i].Message != ""; i++ {
+		r.p.Failed[i].Message = ""
 	}
 }
 
@@ -270,7 +270,7 @@ func (r *stageRun) again(ctx workflow.Context) error {
 // clip shortens a message so that maxFailures of them fit a payload. It counts
 // bytes as JSON writes them, which is up to six for one.
 func clip(message string) string {
-	const limit = 240
+	const limit = 200
 	message = strings.ToValidUTF8(message, "")
 	size := 0
 	for i, r := range message {

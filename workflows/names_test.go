@@ -1,0 +1,164 @@
+package workflows
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+
+	"rpo/activities/chat"
+	"rpo/activities/evaluate"
+	"rpo/activities/judge"
+	"rpo/activities/pair"
+	"rpo/activities/reference"
+	"rpo/activities/report"
+	"rpo/activities/reverse"
+	"rpo/activities/sample"
+	"rpo/activities/store"
+	"rpo/activities/train"
+	"rpo/schemas"
+)
+
+// real are the structs whose methods a worker registers.
+var real = []any{&store.Activities{}, &chat.Activities{}, &sample.Activities{}, &judge.Activities{}, &reverse.Activities{},
+	&pair.Activities{}, &reference.Activities{}, &train.Activities{}, &evaluate.Activities{}, &report.Activities{}}
+
+// methods are the activities of the real structs by name, without their receivers.
+func methods() map[string]reflect.Type {
+	out := map[string]reflect.Type{}
+	for _, a := range real {
+		v := reflect.ValueOf(a)
+		for m := range v.Type().Methods() {
+			out[m.Name] = v.MethodByName(m.Name).Type()
+		}
+	}
+	return out
+}
+
+// constants are the values of the string constants of names.go whose names begin
+// so, or in lower case.
+func constants(t *testing.T, prefix string) []string {
+	t.Helper()
+	file, err := parser.ParseFile(token.NewFileSet(), "names.go", nil, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []string
+	ast.Inspect(file, func(n ast.Node) bool {
+		s, ok := n.(*ast.ValueSpec)
+		if !ok || len(s.Values) != 1 {
+			return true
+		}
+		name := s.Names[0].Name
+		if v, ok := s.Values[0].(*ast.BasicLit); ok && (prefix == "" && !ast.IsExported(name) || prefix != "" && strings.HasPrefix(name, prefix)) {
+			out = append(out, strings.Trim(v.Value, `"`))
+		}
+		return true
+	})
+	slices.Sort(out)
+	return out
+}
+
+func TestEveryActivityNameIsAMethodThatAWorkerRegisters(t *testing.T) {
+	named, known := constants(t, ""), methods()
+	if have := slices.Sorted(maps.Keys(known)); !slices.Equal(named, have) {
+		t.Errorf("names   %v\nmethods %v", named, have)
+	}
+	source, err := os.ReadFile("../workers/rpo/worker.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range real {
+		if name := strings.TrimPrefix(reflect.TypeOf(a).String(), "*"); !strings.Contains(string(source), "&"+name+"{") {
+			t.Errorf("the worker does not register %s", name)
+		}
+	}
+}
+
+func TestTheActivitiesOfTheseTestsHaveTheRealSignatures(t *testing.T) {
+	known, ours := methods(), newWorld(1, nil).activities()
+	if a, b := slices.Sorted(maps.Keys(known)), slices.Sorted(maps.Keys(ours)); !slices.Equal(a, b) {
+		t.Fatalf("real %v, of these tests %v", a, b)
+	}
+	for name, f := range ours {
+		if got := reflect.TypeOf(f); got != known[name] {
+			t.Errorf("%s: %v, want %v", name, got, known[name])
+		}
+	}
+}
+
+func TestWorkflowsPassActivitiesWhatTheyTakeAndCallAllOfThem(t *testing.T) {
+	known := methods()
+	tr := try(t, newWorld(2, nil), RunPipelineName, object(pipelineInput))
+	tr.get(&schemas.Summary{})
+	called := map[string]bool{}
+	for _, c := range tr.seen.activities {
+		called[c.name] = true
+		m := known[c.name]
+		if m == nil {
+			t.Errorf("%s is no activity", c.name)
+			continue
+		}
+		if len(c.args) != m.NumIn()-1 || reflect.TypeOf(c.args[0]) != m.In(1) {
+			t.Errorf("%s is called with %T, takes %v", c.name, c.args[0], m.In(1))
+		}
+	}
+	for name := range known {
+		if !called[name] {
+			t.Errorf("no workflow calls %s", name)
+		}
+	}
+}
+
+func TestThePublicNamesAreTheDocumentedOnes(t *testing.T) {
+	for prefix, want := range map[string][]string{
+		"Queue":  {"rpo", "rpo-gpu", "rpo-io", "rpo-llm"},
+		"Query":  {"status"},
+		"Update": {"retry_failed", "skip_failed", "stop"},
+	} {
+		if got := constants(t, prefix); !slices.Equal(got, want) {
+			t.Errorf("%s: got %v, want %v", prefix, got, want)
+		}
+	}
+	want := []string{"BuildPairs", "ComputeReference", "EvaluateModel", "JudgeResponses", "ReverseConstraints", "RunPipeline", "SampleResponses", "TrainModel"}
+	if got := names(); !slices.Equal(got, want) {
+		t.Errorf("workflows %v, want %v", got, want)
+	}
+}
+
+func TestTheSearchAttributesFitIntoASQLDatabase(t *testing.T) {
+	limits := map[enumspb.IndexedValueType]int{
+		enumspb.INDEXED_VALUE_TYPE_KEYWORD: 10, enumspb.INDEXED_VALUE_TYPE_INT: 3, enumspb.INDEXED_VALUE_TYPE_DOUBLE: 3,
+		enumspb.INDEXED_VALUE_TYPE_BOOL: 3, enumspb.INDEXED_VALUE_TYPE_DATETIME: 3, enumspb.INDEXED_VALUE_TYPE_TEXT: 3, enumspb.INDEXED_VALUE_TYPE_KEYWORD_LIST: 3,
+	}
+	count := map[enumspb.IndexedValueType]int{}
+	seen := map[string]bool{}
+	for _, a := range []temporal.SearchAttributeKey{AttributeStage, AttributeStatus, AttributeDataset, AttributeModel, AttributeJob,
+		AttributeShardsTotal, AttributeShardsFailed, AttributeScore} {
+		if !strings.HasPrefix(a.GetName(), "Rpo") || seen[a.GetName()] {
+			t.Errorf("name %q", a.GetName())
+		}
+		seen[a.GetName()] = true
+		if count[a.GetValueType()]++; count[a.GetValueType()] > limits[a.GetValueType()] {
+			t.Errorf("more than %d of %s", limits[a.GetValueType()], a.GetValueType())
+		}
+	}
+	// What a local server registers is what is used here.
+	source, err := os.ReadFile("../infra/local/database.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range seen {
+		if !strings.Contains(string(source), `"`+name+`"`) {
+			t.Errorf("a local server does not know %s", name)
+		}
+	}
+}
