@@ -89,7 +89,7 @@ func (m *models) find(name string) (endpoint, error) {
 	e, ok := m.config.Endpoints[name]
 	if !ok {
 		known := strings.Join(slices.Sorted(maps.Keys(m.config.Endpoints)), ", ")
-		return e, schemas.Errorf(schemas.InvalidInput, "field \"endpoint\": the worker's configuration has no endpoint %q, only: %s",
+		return e, schemas.Errorf(schemas.InvalidInput, "the worker's configuration has no endpoint %q, only: %s",
 			name, cmp.Or(known, "none (set "+configEnv+" to a configuration file)"))
 	}
 	return e, nil
