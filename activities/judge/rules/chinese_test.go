@@ -58,8 +58,9 @@ func TestChinesePhrasingsAreRecognisedAsWhatTheyDemand(t *testing.T) {
 			}
 			for _, text := range phrases {
 				got, ok := Recognise(text)
-				// A text to end with is recognised with marks allowed behind it.
-				if !ok || strings.HasSuffix(r.Kind, "s_with") {
+				// Given texts are recognised with the marks and word ends that a
+				// reader takes for granted, which the rule need not have.
+				if !ok || r.Kind == "contains" || strings.HasSuffix(r.Kind, "s_with") {
 					continue
 				}
 				known++

@@ -141,13 +141,22 @@ func abbreviation(word string) bool {
 	return len(word) <= 6 && titles[strings.ToLower(word)] && strings.ToLower(word) != "no"
 }
 
-// countCommas counts ASCII, Chinese and Arabic commas and 、.
+// countCommas counts ASCII, Chinese and Arabic commas, and 、 in a text with
+// kana: it is the comma of Japanese, but in Chinese a mark of its own.
 func countCommas(s string) int {
-	n := 0
+	n, listing, kana := 0, 0, false
 	for _, r := range s {
-		if r == ',' || r == '，' || r == '、' || r == '،' {
+		switch {
+		case r == ',' || r == '，' || r == '،':
 			n++
+		case r == '、':
+			listing++
+		case !kana && r >= 0x3040 && unicode.In(r, unicode.Hiragana, unicode.Katakana):
+			kana = true
 		}
+	}
+	if kana {
+		n += listing
 	}
 	return n
 }

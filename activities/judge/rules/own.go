@@ -103,11 +103,12 @@ func times(n int) string {
 	return fmt.Sprintf("%d times", n)
 }
 
-// buildStartsWith: {"text": T, "ignore_marks"?: B} passes if the response,
-// blanks around it removed, begins with T, letters compared without case. With
-// ignore_marks, quotation marks, brackets and Markdown signs may stand before.
+// buildStartsWith: {"text": T, "ignore_marks"?: B, "whole_word"?: B} passes if
+// the response, blanks around it removed, begins with T, letters compared
+// without case. With ignore_marks, quotation marks, brackets and Markdown signs
+// may stand before; with whole_word no word goes on behind T.
 func buildStartsWith(a *args) spec {
-	ignore := a.flag("ignore_marks")
+	ignore, whole := a.flag("ignore_marks"), a.flag("whole_word")
 	shown := strip(a.text("text"))
 	text := fold(shown)
 	what := "“" + shown + "”"
@@ -115,7 +116,7 @@ func buildStartsWith(a *args) spec {
 		what = fmt.Sprintf("%q", shown)
 	}
 	return spec{
-		test: func(response string) bool { return startsWith(fold(strip(response)), text, ignore) },
+		test: func(response string) bool { return startsWith(fold(strip(response)), text, ignore, whole) },
 		demand: func() []string {
 			return []string{
 				"Start your answer with " + what + ".",
@@ -133,12 +134,12 @@ func buildStartsWith(a *args) spec {
 	}
 }
 
-// buildEndsWith: {"text": T, "ignore_marks"?: B} passes if the response, blanks
-// around it removed, ends with T, letters compared without case. With
-// ignore_marks, punctuation, quotation marks, brackets and Markdown signs may
-// follow.
+// buildEndsWith: {"text": T, "ignore_marks"?: B, "whole_word"?: B} passes if the
+// response, blanks around it removed, ends with T, letters compared without
+// case. With ignore_marks, punctuation, quotation marks, brackets and Markdown
+// signs may follow; with whole_word T does not begin inside of a word.
 func buildEndsWith(a *args) spec {
-	ignore := a.flag("ignore_marks")
+	ignore, whole := a.flag("ignore_marks"), a.flag("whole_word")
 	shown := strip(a.text("text"))
 	text := fold(shown)
 	what := "“" + shown + "”"
@@ -146,7 +147,7 @@ func buildEndsWith(a *args) spec {
 		what = fmt.Sprintf("%q", shown)
 	}
 	return spec{
-		test: func(response string) bool { return endsWith(fold(strip(response)), text, ignore) },
+		test: func(response string) bool { return endsWith(fold(strip(response)), text, ignore, whole) },
 		demand: func() []string {
 			return []string{
 				"End your answer with " + what + ".",
@@ -169,24 +170,35 @@ const (
 	closingMarks = "\"'”’」』》】)]*_`~.!?。！？…；;,， \n\t"
 )
 
-func startsWith(s, text string, ignore bool) bool {
-	return strings.HasPrefix(s, text) || ignore && strings.HasPrefix(strings.TrimLeft(s, openingMarks), text)
+func startsWith(s, text string, ignore, whole bool) bool {
+	rest, ok := strings.CutPrefix(s, text)
+	if !ok && ignore {
+		rest, ok = strings.CutPrefix(strings.TrimLeft(s, openingMarks), text)
+	}
+	next, _ := utf8.DecodeRuneInString(rest)
+	return ok && !(whole && joins(next))
 }
 
 // endsWith allows closing marks after the last place of the text.
-func endsWith(s, text string, ignore bool) bool {
-	if !ignore {
-		return strings.HasSuffix(s, text)
-	}
+func endsWith(s, text string, ignore, whole bool) bool {
 	i := strings.LastIndex(s, text)
-	return i >= 0 && strings.Trim(s[i+len(text):], closingMarks) == ""
+	if i < 0 || strings.TrimRight(s[i+len(text):], closingMarks) != "" || !ignore && i+len(text) < len(s) {
+		return false
+	}
+	before, _ := utf8.DecodeLastRuneInString(s[:i])
+	return !(whole && joins(before))
 }
+
+// joins reports a rune that makes one word with a letter beside it. A Chinese
+// character does not: AI is a word of 使用AI技术.
+func joins(r rune) bool { return isWordRune(r) && !isIdeograph(r) }
 
 // fold makes texts comparable without case, one rune for one rune.
 func fold(s string) string { return strings.ToLower(s) }
 
 // occurs reports whether text stands in s at least n times without overlap; as
-// a whole word it has no letter, digit or underscore right beside it.
+// a whole word it has no letter (but Chinese ones), digit or underscore right
+// beside it.
 func occurs(s, text string, n int, whole bool) bool {
 	for at := 0; n > 0; {
 		i := strings.Index(s[at:], text)
@@ -198,7 +210,7 @@ func occurs(s, text string, n int, whole bool) bool {
 		if whole {
 			before, _ := utf8.DecodeLastRuneInString(s[:from])
 			after, _ := utf8.DecodeRuneInString(s[to:])
-			if isWordRune(before) || isWordRune(after) {
+			if joins(before) || joins(after) {
 				_, size := utf8.DecodeRuneInString(s[from:])
 				at = from + size
 				continue

@@ -39,6 +39,15 @@ func TestOwnRulesDecideAsDocumented(t *testing.T) {
 		{"contains", `{"count":2,"text":"aa"}`, "aaaa", true},
 		{"contains", `{"text":"cat","whole_word":true}`, "category", false},
 		{"contains", `{"text":"cat","whole_word":true}`, "category cat", true},
+		{"contains", `{"text":"AI","whole_word":true}`, "使用AI技术", true},
+		{"starts_with", `{"text":"No","whole_word":true}`, "Nothing", false},
+		{"starts_with", `{"text":"No","whole_word":true}`, "no, nothing", true},
+		{"starts_with", `{"ignore_marks":true,"text":"No","whole_word":true}`, "**No**", true},
+		{"ends_with", `{"text":"on","whole_word":true}`, "moon", false},
+		{"ends_with", `{"ignore_marks":true,"text":"on","whole_word":true}`, "turn it on.", true},
+		{"ends_with", `{"text":"on","whole_word":true}`, "on", true},
+		{"commas", `{"n":1,"relation":"fewer than"}`, "苹果、香蕉", true},
+		{"commas", `{"n":1,"relation":"exactly"}`, "りんご、バナナ", true},
 		{"starts_with", `{"text":"Dear"}`, "\n dear reader", true},
 		{"ends_with", `{"text":"Bye."}`, "well, BYE.\n", true},
 		{"ends_with", `{"text":"Bye."}`, "bye", false},
@@ -161,7 +170,8 @@ func ownRules() []schemas.Rule {
 	}
 	out = append(out, own("language", `{"language":"en"}`), own("language", `{"language":"zh"}`), own("json", ""), own("json", `{"keys":["a","b"]}`),
 		own("json", `{"keys":["a"]}`), own("uppercase", ""), own("lowercase", "{}"),
-		own("starts_with", `{"ignore_marks":true,"text":"the"}`), own("ends_with", `{"ignore_marks":true,"text":"x"}`))
+		own("starts_with", `{"ignore_marks":true,"text":"the"}`), own("ends_with", `{"ignore_marks":true,"text":"x"}`),
+		own("starts_with", `{"text":"a","whole_word":true}`), own("ends_with", `{"ignore_marks":true,"text":"a","whole_word":true}`))
 	out = append(out, own("contains", `{"count":2,"text":"a"}`), own("contains", `{"count":3,"text":"the","whole_word":true}`))
 	return out
 }

@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 
 	"rpo/schemas"
 )
@@ -186,14 +187,24 @@ func englishCount(m map[string]string) (schemas.Rule, bool) {
 	n, ok := englishNumber(m["n"])
 	kind := englishKind(m)
 	relation := englishRelations[strings.ToLower(m["rel"]+m["post"])]
-	// A list is not its items, and marks stand in runs: only none or any is sure.
+	// A list is not its items.
 	if kind == "lists" || strings.HasPrefix(strings.ToLower(m["sign"]), "bulleted") {
 		return schemas.Rule{}, false
 	}
 	if !ok || kind == "" || relation == "" {
 		return schemas.Rule{}, false
 	}
-	return recognisedCount(kind, relation, n)
+	marks := kind == "exclamations" || strings.HasPrefix(strings.ToLower(m["sign"]), "question mark")
+	return recognisedSigns(kind, marks, bound{relation, n})
+}
+
+// recognisedSigns knows that marks stand in runs, which count as one: of them
+// only none or any is sure.
+func recognisedSigns(kind string, marks bool, b bound) (schemas.Rule, bool) {
+	if marks && !b.zero() && !b.some() {
+		return schemas.Rule{}, false
+	}
+	return recognisedCount(kind, b.relation, b.n)
 }
 
 func englishAtMost(m map[string]string) (schemas.Rule, bool) {
@@ -215,23 +226,49 @@ func sketched(text string) bool {
 // spaced reports a text in scripts that set words apart by blanks and put no
 // particles on them; elsewhere a word stands right beside others.
 func spaced(text string) bool {
-	return strings.IndexFunc(text, func(r rune) bool {
-		return unicode.IsLetter(r) && !unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic)
-	}) < 0
+	return strings.IndexFunc(text, func(r rune) bool { return unicode.IsLetter(r) && !isSpacedLetter(r) }) < 0
+}
+
+func isSpacedLetter(r rune) bool {
+	return unicode.In(r, unicode.Latin, unicode.Greek, unicode.Cyrillic)
+}
+
+// manyTexts reports that the pattern saw the outer marks of several texts, as
+// in "not 'a' or 'b'". Only an apostrophe inside of a word is none of them.
+func manyTexts(text string) bool {
+	runes := []rune(text)
+	for i, r := range runes {
+		inside := i > 0 && i+1 < len(runes) && isSpacedLetter(runes[i-1]) && isSpacedLetter(runes[i+1])
+		if r == '‘' || (r == '\'' || r == '’') && !inside {
+			return true
+		}
+	}
+	return false
 }
 
 func quotedAs(kind string) func(m map[string]string) (schemas.Rule, bool) {
 	return func(m map[string]string) (schemas.Rule, bool) {
 		text := strip(m["text"])
-		// "not 'a' or 'b'" are two texts, of which the pattern saw the outer marks.
-		if text == "" || sketched(text) || strings.Contains(text, "' ") || strings.Contains(text, " '") {
+		if text == "" || sketched(text) || manyTexts(text) {
 			return schemas.Rule{}, false
 		}
 		args := map[string]any{"text": text}
-		switch {
-		case kind != "contains":
+		first, _ := utf8.DecodeRuneInString(text)
+		last, _ := utf8.DecodeLastRuneInString(text)
+		whole := false
+		switch kind {
+		case "contains":
+			// "AI" does not stand in "said", but "refund" in "refunds".
+			word := strings.EqualFold(m["what"], "word") || utf8.RuneCountInString(text) < 5
+			whole = word && isWordRune(first) && isWordRune(last)
+		case "starts_with":
 			args["ignore_marks"] = true
-		case strings.EqualFold(m["what"], "word") && spaced(text):
+			whole = isWordRune(last)
+		case "ends_with":
+			args["ignore_marks"] = true
+			whole = isWordRune(first)
+		}
+		if whole && spaced(text) {
 			args["whole_word"] = true
 		}
 		return recognised(kind, args)

@@ -11,7 +11,7 @@ var chineseParts = map[string]string{
 	"must":    `(?:请|务必|必须|须|需要|需|应该|应当|应|要|都要|得)`,
 	"subject": `(?:你的|你|整个|整体|所有|全部|每次)?(?:输出|回答|回复|答案|回应|响应)?(?:的)?(?:文本|内容|文字)?(?:整体)?(?:中|里|内|时)?`,
 	"pre":     `{must}?(?:将|把)?{subject}{must}?(?:在回答中|在回复中|在答案中)?(?:始终|都)?`,
-	"not":     `(?:不要|不能|不得|不可以|不可|不应|不应该|不需要|禁止|严禁|请勿|勿|避免|不)`,
+	"not":     `(?:不要|不能|不得|不可以|不可|不应|不应该|禁止|严禁|请勿|勿|避免|不)`,
 	"have":    `(?:使用|包含|包括|含有|含|出现|存在|带有|带|加入|加上|添加|插入|要有|有|输出)`,
 	"n":       `(?P<n>[0-9]{1,6}|[一二两三四五六七八九十]{1,3})`,
 	"at most": `(?P<most>不超过|不多于|不大于|不得超过|不能超过|不可超过|不要超过|至多|最多|不得多于|小于等于|小于或等于)`,
@@ -38,8 +38,8 @@ func init() {
 		chinese = append(chinese, production{expand(chineseParts, pattern), read})
 	}
 	// Length of the whole response.
-	add(`{pre}(?:的)?(?:{hanzi}|{length}|{chars})(?:应|要|需|须|必须|应该|应当|需要)?(?:控制在|限制在|保持在)?{rel}{n}个?(?:汉字|字符|字)?{end}`, chineseLength)
-	add(`{pre}(?:的)?(?:{hanzi}|{length}|{chars})(?:应|要|需|须|必须|应该|应当|需要)?(?:控制在|限制在|保持在|在)?{n}个?(?:汉字|字符|字)?(?:{within}|{above}){end}`, chineseLength)
+	add(`{pre}(?:的)?(?:{hanzi}|{length}|{chars})(?:应|要|需|须|必须|应该|应当|需要)?(?:控制在|限制在|保持在)?{rel}{n}个?(?P<tail>汉字|字符|字)?{end}`, chineseLength)
+	add(`{pre}(?:的)?(?:{hanzi}|{length}|{chars})(?:应|要|需|须|必须|应该|应当|需要)?(?:控制在|限制在|保持在|在)?{n}个?(?P<tail>汉字|字符|字)?(?:{within}|{above}){end}`, chineseLength)
 	add(`{pre}(?:控制在|限制在|保持在|在)?{n}个?(?P<unit>汉字|字符|字)(?:{within}|{above}){end}`, chineseLength)
 	add(`{pre}(?:长度)?{rel}{n}个?(?P<unit>汉字|字符|字){end}`, chineseLength)
 	add(`{pre}(?:为|仅为|只有|共|共有){n}(?P<unit>句话){end}`, chineseExactly)
@@ -126,6 +126,11 @@ func chineseLength(m map[string]string) (schemas.Rule, bool) {
 	case m["unit"] == "句话":
 		kind = "sentences"
 	}
+	// "字数不超过80字符" says two things.
+	if tail := m["tail"]; tail != "" && tail != map[string]string{"words": "字", "hanzi": "汉字", "characters": "字符"}[kind] &&
+		!(kind == "hanzi" && tail == "字") {
+		return schemas.Rule{}, false
+	}
 	n, ok := chineseNumber(m["n"])
 	// A handful of characters is the length of a part, never of an answer.
 	if relation := chineseRelation(m); ok && relation != "" && (kind == "sentences" || n >= 5) {
@@ -155,7 +160,8 @@ func chineseSome(m map[string]string) (schemas.Rule, bool) {
 func chineseSign(m map[string]string) (schemas.Rule, bool) {
 	n, ok := chineseNumber(m["n"])
 	if relation := chineseRelation(m); ok && relation != "" {
-		return recognisedCount(chineseSigns[strings.ToLower(m["sign"])], relation, n)
+		marks := m["sign"] == "问号" || m["sign"] == "感叹号"
+		return recognisedSigns(chineseSigns[strings.ToLower(m["sign"])], marks, bound{relation, n})
 	}
 	return schemas.Rule{}, false
 }
