@@ -174,7 +174,7 @@ func (a *Activities) prepare(ctx context.Context, in Input, m schemas.Manifest, 
 
 // run runs torchrun and copies checkpoints into the store as they appear.
 func (a *Activities) run(ctx context.Context, in Input, c config, dir string) error {
-	f := &follower{path: filepath.Join(c.OutDir, "events.jsonl")}
+	f := &follower{path: filepath.Join(c.OutDir, eventsFile)}
 	// A cancelled run makes one more checkpoint, which must still be copied.
 	saving, giveUp := context.WithCancel(context.WithoutCancel(ctx))
 	defer giveUp()
@@ -271,7 +271,7 @@ func (a *Activities) commit(ctx context.Context, in Input, m schemas.Manifest, r
 	for _, o := range m.Objects(schemas.TablePair) {
 		r.Inputs = append(r.Inputs, o.SHA256)
 	}
-	for _, top := range []string{"adapter", "merged", "model.gguf", "events.jsonl", "result.json"} {
+	for _, top := range []string{"adapter", "merged", "model.gguf", eventsFile, "result.json"} {
 		err := filepath.WalkDir(filepath.Join(out, top), func(path string, d fs.DirEntry, err error) error {
 			if os.IsNotExist(err) {
 				return nil // full fine-tuning has no adapter

@@ -2,6 +2,8 @@ package train
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -16,7 +18,13 @@ import (
 type checkpointRecord struct {
 	Step  string                    `json:"step"` // folder name, "step-000050"
 	Files map[string]schemas.Object `json:"files"`
+	// Events are the event lines so far: a node that goes on without the local
+	// folder would otherwise report from this step on only.
+	Events schemas.Object `json:"events"`
 }
+
+// eventsFile is the name of the event lines in a trainer's output folder.
+const eventsFile = "events.jsonl"
 
 func checkpointFolder(job string) string { return "checkpoints/" + job + "/" }
 
@@ -41,11 +49,27 @@ func saveCheckpoint(ctx context.Context, s store.Store, job, dir string) error {
 		}
 		r.Files[e.Name()] = o
 	}
+	if r.Events, err = saveEvents(ctx, s, job, filepath.Dir(filepath.Dir(dir))); err != nil {
+		return err
+	}
 	data, err := json.Marshal(r)
 	if err != nil {
 		return schemas.Errorf(schemas.Internal, "encode checkpoint record: %w", err)
 	}
 	return s.Put(ctx, checkpointFolder(job)+r.Step+".json", data)
+}
+
+// saveEvents stores the event lines of an output folder as they are now: the
+// trainer goes on writing.
+func saveEvents(ctx context.Context, s store.Store, job, out string) (schemas.Object, error) {
+	data, err := os.ReadFile(filepath.Join(out, eventsFile))
+	if err != nil {
+		return schemas.Object{}, schemas.Errorf(schemas.Internal, "read events of job %s: %w", job, err)
+	}
+	sum := sha256.Sum256(data)
+	o := schemas.Object{SHA256: hex.EncodeToString(sum[:]), Bytes: int64(len(data))}
+	o.Key = checkpointFolder(job) + "data/" + o.SHA256 + ".jsonl"
+	return o, s.Put(ctx, o.Key, data)
 }
 
 // restoreCheckpoint brings the newest checkpoint of the job that the store has
@@ -85,6 +109,9 @@ func restoreCheckpoint(ctx context.Context, s store.Store, job, dir string) erro
 		if err := s.GetFile(ctx, o, filepath.Join(tmp, name)); err != nil {
 			return err
 		}
+	}
+	if err := s.GetFile(ctx, r.Events, filepath.Join(dir, eventsFile)); err != nil {
+		return err
 	}
 	if err := os.Rename(tmp, filepath.Join(dir, "checkpoints", step)); err != nil {
 		return schemas.Errorf(schemas.Internal, "restore checkpoint %s: %w", step, err)

@@ -69,7 +69,7 @@ func (p Process) Run(ctx context.Context) error {
 }
 
 // Start starts a command in a process group of its own. It is killed when this
-// process ends, however it ends. exited gets what Wait returned.
+// process ends, however it ends. exited gets what Wait returned and is closed then.
 func Start(cmd *exec.Cmd) (exited <-chan error, err error) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	started, ended := make(chan error, 1), make(chan error, 1)
@@ -81,6 +81,7 @@ func Start(cmd *exec.Cmd) (exited <-chan error, err error) {
 		started <- err
 		if err == nil {
 			ended <- cmd.Wait()
+			close(ended)
 		}
 	}()
 	if err := <-started; err != nil {
