@@ -147,7 +147,7 @@ func lowerFirst(s string) string {
 	if next, _ := utf8.DecodeRuneInString(s[n:]); unicode.IsUpper(next) || s[n:] == "" {
 		return s
 	}
-	if r == utf8.RuneError || strings.HasPrefix(s, "I ") {
+	if r == utf8.RuneError || r == 'I' && (s[n] == ' ' || s[n] == '\'' || strings.HasPrefix(s[n:], "’")) {
 		return s
 	}
 	return string(unicode.ToLower(r)) + s[n:]

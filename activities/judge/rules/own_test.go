@@ -297,6 +297,7 @@ func TestATriggerStaysInTheOpposite(t *testing.T) {
 		"the user mentions love": `When the user mentions love, do not include "Venus" in your answer.`,
 		"When the user is sad,":  `When the user is sad, do not include "Venus" in your answer.`,
 		"if asked for a poem":    `If asked for a poem, do not include "Venus" in your answer.`,
+		"I'm asked about love":   `When I'm asked about love, do not include "Venus" in your answer.`,
 		"USA is mentioned":       `When USA is mentioned, do not include "Venus" in your answer.`,
 	} {
 		c := schemas.Constraint{Text: "t", Rule: own("contains", `{"text":"Venus"}`), Trigger: trigger}

@@ -252,6 +252,10 @@ func quotedAs(kind string) func(m map[string]string) (schemas.Rule, bool) {
 		if text == "" || sketched(text) || manyTexts(text) {
 			return schemas.Rule{}, false
 		}
+		// A mark at either end has wide and narrow forms, and others may follow it.
+		if kind != "contains" && strings.Trim(text, openingMarks+closingMarks+"-") == "" {
+			return schemas.Rule{}, false
+		}
 		args := map[string]any{"text": text}
 		first, _ := utf8.DecodeRuneInString(text)
 		last, _ := utf8.DecodeLastRuneInString(text)

@@ -76,7 +76,7 @@ func TestUncertainDemandsAreLeftToTheJudge(t *testing.T) {
 		"Start your answer with \"Hello...\"",
 		"Never say 'yes','no'.", "Mention 'a'/'b'.", "Never say ‘yes’ and ‘no’.",
 		"Use exactly 2 exclamation marks.", "Use at most 3 question marks.", "You do not need to use emojis.",
-		"不需要使用emoji", "包含'优点'和'缺点'", "包含‘优点’和‘缺点’", "使用不超过3个问号", "字数不超过80字符", "字符数不超过80字", "字数少于80个汉字",
+		"End with \"?\".", "Start with \"- \".", "以“？”结尾", "不需要使用emoji", "包含'优点'和'缺点'", "包含‘优点’和‘缺点’", "使用不超过3个问号", "字数不超过80字符", "字符数不超过80字", "字数少于80个汉字",
 		"Start each line with \"- \" and a verb.",
 		"Start with a greeting.",
 		"Mention \"tea\" or \"coffee\".",
