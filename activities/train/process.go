@@ -13,7 +13,8 @@ import (
 	"rpo/schemas"
 )
 
-const (
+// Tests shorten these.
+var (
 	// watchEvery is how often a running process is looked at. It bounds the delay
 	// of heartbeats, which have a ticker of their own: a trainer that loads a
 	// model or writes a checkpoint is silent but alive.
@@ -21,9 +22,10 @@ const (
 	// stopGrace is what a process that was asked to stop gets before it is killed:
 	// torchrun itself kills its ranks after 30 seconds.
 	stopGrace = 40 * time.Second
-	// logTail is how much of a failed process's log its error quotes.
-	logTail = 500
 )
+
+// logTail is how much of a failed process's log its error quotes.
+const logTail = 500
 
 // Process is one child process with its whole process group.
 type Process struct {
