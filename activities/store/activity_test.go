@@ -62,9 +62,19 @@ func TestAJobIsItsStageInputConfigurationAndGeneration(t *testing.T) {
 	if other.Manifest, err = store.PutManifest(t.Context(), s, m); err != nil || other.Manifest == manifest {
 		t.Fatal(err)
 	}
+	// One whose earlier stage set a row aside, for a reason that names a port.
+	aside := base
+	q, err := store.PutRows(t.Context(), s, schemas.TableQuarantine, []schemas.Quarantined{{Reason: "127.0.0.1:4711 refuses"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	m.Shards[1].Objects[schemas.TableQuarantine] = q
+	if aside.Manifest, err = store.PutManifest(t.Context(), s, m); err != nil {
+		t.Fatal(err)
+	}
 	ordered := base
 	ordered.Config = config{0.5, 5}
-	for name, in := range map[string]store.OpenStageInput{"again": base, "another manifest of the same content": other, "keys in another order": ordered} {
+	for name, in := range map[string]store.OpenStageInput{"again": base, "another manifest of the same content": other, "a quarantine": aside, "keys in another order": ordered} {
 		if got := open(in); got != want {
 			t.Errorf("%s: %+v, want %+v", name, got, want)
 		}

@@ -50,10 +50,10 @@ func RunShard(ctx context.Context, s Store, shard Shard, do func(context.Context
 		Outputs: map[string]schemas.Object{}, Counts: map[string]int64{},
 	}}
 	for table, o := range in.Objects {
-		w.Record.Inputs = append(w.Record.Inputs, o.SHA256)
 		// Later stages join what the earlier ones made; a quarantine is listed
-		// by the stage that made it.
+		// by the stage that made it and read by none.
 		if table != schemas.TableQuarantine {
+			w.Record.Inputs = append(w.Record.Inputs, o.SHA256)
 			w.Record.Outputs[table] = o
 		}
 	}
