@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"regexp"
 	"regexp/syntax"
 	"strings"
 	"unicode"
@@ -79,6 +80,9 @@ const (
 	spaceClass = `\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}`
 )
 
+// fromZero is a repetition that leaves out the zero, which Go takes as text.
+var fromZero = regexp.MustCompile(`^\{,[0-9]*\}`)
+
 // translate writes a Python expression in Go's syntax with Python's Unicode
 // classes, and refuses what the two read differently.
 func translate(expr string) (string, error) {
@@ -124,6 +128,8 @@ func translate(expr string) (string, error) {
 				return "", fmt.Errorf("uses a group of the kind %q, which is not supported", clipped(expr[i:min(i+3, len(expr))]))
 			}
 			b.WriteByte(c)
+		case c == '{' && fromZero.MatchString(expr[i:]):
+			b.WriteString("{0")
 		case c == '^':
 			b.WriteString(`(?m:^)`)
 		case c == '$':
