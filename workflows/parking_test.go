@@ -160,6 +160,9 @@ func TestAStageParksAsOftenAsShardsFail(t *testing.T) {
 	if !slices.Equal(counts, []int{1, 1, 1}) || got.Shards != 4 {
 		t.Errorf("parked with %v failures and ended with %+v", counts, got)
 	}
+	if n := w.calls[judgeShard]; n != 4+3 {
+		t.Errorf("%d activities, want one for each shard and one for each retry", n)
+	}
 }
 
 func TestOnlyAParkedStageTakesADecisionAndOnlyOne(t *testing.T) {
@@ -200,6 +203,25 @@ func TestOnlyAParkedStageTakesADecisionAndOnlyOne(t *testing.T) {
 		want := max(1, map[int]int{1: 9, 6: 2}[i])
 		if got := w.attempts[jobOf("judge")][number(i)]; got != want {
 			t.Errorf("shard %d: %d attempts, want %d", number(i), got, want)
+		}
+	}
+}
+
+func TestDecisionsThatArriveTogetherAreOneDecision(t *testing.T) {
+	r := &stageRun{stage: stage{name: "judge"}}
+	for _, c := range []struct {
+		status, decision string
+		takes            bool
+	}{
+		{schemas.StatusRunning, "", false},
+		{schemas.StatusNeedsAttention, "", true},
+		{schemas.StatusNeedsAttention, UpdateStop, false},
+		{schemas.StatusDone, "", false},
+		{schemas.StatusFailed, "", false},
+	} {
+		r.status, r.decision = c.status, c.decision
+		if err := r.parked(); (err == nil) != c.takes {
+			t.Errorf("%s, told %q: got %v", c.status, c.decision, err)
 		}
 	}
 }

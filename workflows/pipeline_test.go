@@ -12,6 +12,8 @@ import (
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
+	"rpo/activities/evaluate"
+	"rpo/activities/sample"
 	"rpo/activities/store"
 	"rpo/schemas"
 )
@@ -89,6 +91,16 @@ func TestEachStageOfAPipelineStartsFromWhatTheOneBeforeMade(t *testing.T) {
 		"reference": "pair", "train": "reference", "evaluate": "s3://rpo/profiles"}
 	opened := 0
 	for _, c := range tr.seen.activities {
+		switch in := c.args[0].(type) {
+		case sample.ShardInput:
+			if in.Responses != 5 {
+				t.Errorf("sampled %d responses", in.Responses)
+			}
+		case evaluate.ShardInput:
+			if in.Responses != 2 || in.TrainedModel != "s3://rpo/models/1" {
+				t.Errorf("evaluated %d responses of %s", in.Responses, in.TrainedModel)
+			}
+		}
 		if c.name != openStage {
 			continue
 		}

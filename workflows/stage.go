@@ -166,9 +166,6 @@ func (r *stageRun) work(ctx workflow.Context, todo []int) error {
 			break
 		}
 		selector.Select(ctx)
-		if ctx.Err() != nil {
-			break
-		}
 		if err := r.publish(ctx); err != nil {
 			return err
 		}
