@@ -80,6 +80,9 @@ const (
 	spaceClass = `\t-\r\x1c-\x20\x{85}\x{a0}\x{1680}\x{2000}-\x{200a}\x{2028}\x{2029}\x{202f}\x{205f}\x{3000}`
 )
 
+// repetition is a brace that repeats what stands before it, as any other is text.
+var repetition = regexp.MustCompile(`^\{([0-9]+|[0-9]*,[0-9]*)\}`)
+
 // fromZero is a repetition that leaves out the zero, which Go takes as text.
 var fromZero = regexp.MustCompile(`^\{,[0-9]*\}`)
 
@@ -91,7 +94,7 @@ func translate(expr string) (string, error) {
 	anchored := false // the sign before matches no character
 	for i := 0; i < len(expr); i++ {
 		c := expr[i]
-		if anchored && !inClass && strings.IndexByte("*+?{", c) >= 0 {
+		if anchored && !inClass && (strings.IndexByte("*+?", c) >= 0 || repetition.MatchString(expr[i:])) {
 			return "", fmt.Errorf("is no regular expression: nothing to repeat before %q", c)
 		}
 		anchored = c == '^' || c == '$' || c == '\\' && strings.IndexByte("bBAZ", (expr + " ")[i+1]) >= 0
@@ -240,17 +243,14 @@ func (p *pattern) count(s, key string, limit int) int {
 		}
 		return n
 	}
-	for n < limit && at <= len(s) {
-		from, to := p.find(s, at)
+	// After an empty match the next may begin at the same place if it is not
+	// empty, too.
+	for empty := false; n < limit; n++ {
+		from, to := p.find(s, at, empty)
 		if from < 0 {
 			break
 		}
-		n++
-		at = to
-		if from == to {
-			_, size := utf8.DecodeRuneInString(s[to:])
-			at = to + max(size, 1)
-		}
+		at, empty = to, from == to
 	}
 	return n
 }
@@ -270,7 +270,8 @@ type thread struct {
 
 // find returns the leftmost match at or after an offset, the first by
 // preference as in Python, or -1, in time proportional to text and program.
-func (p *pattern) find(s string, at int) (from, to int) {
+// With advance, a match that ends at the offset is none.
+func (p *pattern) find(s string, at int, advance bool) (from, to int) {
 	from, to = -1, -1
 	now := make([]thread, 0, len(p.prog.Inst))
 	next := make([]thread, 0, len(p.prog.Inst))
@@ -318,6 +319,9 @@ func (p *pattern) find(s string, at int) (from, to int) {
 		for _, t := range now {
 			inst := &p.prog.Inst[t.pc]
 			if inst.Op == syntax.InstMatch {
+				if advance && pos == at {
+					continue
+				}
 				from, to = t.from, pos
 				break // what follows is preferred less
 			}
@@ -343,7 +347,7 @@ func (p *pattern) eats(inst *syntax.Inst, r rune) bool {
 	// Go folds the rest; Python also holds the dotted and dotless i equal to i.
 	switch r {
 	case 'İ', 'ı':
-		return inst.MatchRune('i') || inst.MatchRune('I')
+		return inst.MatchRune('i') || inst.MatchRune('I') || inst.MatchRune('İ') || inst.MatchRune('ı')
 	case 'i', 'I':
 		return inst.MatchRune('İ') || inst.MatchRune('ı')
 	}
