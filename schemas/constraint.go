@@ -32,8 +32,9 @@ type Rule struct {
 	Negated bool `json:"negated" parquet:"negated"`
 }
 
-// IsZero reports whether no rule is known.
-func (r Rule) IsZero() bool { return r.Kind == "" }
+// IsZero reports whether no rule is known. A rule that has a profile but no kind
+// is a mistake, not the absence of a rule.
+func (r Rule) IsZero() bool { return r == Rule{} }
 
 // Constraint is one demand that a system message makes of every response.
 type Constraint struct {

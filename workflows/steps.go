@@ -46,7 +46,7 @@ func JudgeResponses(ctx workflow.Context, in schemas.JudgeResponsesInput) (schem
 				schemas.JudgeOptions
 				Identity string   `json:"identity"`
 				Versions []string `json:"versions"`
-			}{in.JudgeOptions, model, []string{judge.PromptVersion, rules.Version("rpo"), rules.Version("ifeval")}}, err
+			}{in.JudgeOptions, model, append([]string{judge.PromptVersion}, ruleVersions()...)}, err
 		},
 		input: func(s store.Shard) any { return judge.ShardInput{Shard: s, JudgeOptions: in.JudgeOptions} },
 		again: func(p *schemas.StageProgress) error {
@@ -66,7 +66,7 @@ func ReverseConstraints(ctx workflow.Context, in schemas.ReverseConstraintsInput
 				schemas.ReverseOptions
 				Identity string   `json:"identity"`
 				Versions []string `json:"versions"`
-			}{in.ReverseOptions, model, []string{reverse.PromptVersion, rules.Version("rpo"), rules.Version("ifeval")}}, err
+			}{in.ReverseOptions, model, append([]string{reverse.PromptVersion}, ruleVersions()...)}, err
 		},
 		input: func(s store.Shard) any { return reverse.ShardInput{Shard: s, ReverseOptions: in.ReverseOptions} },
 		again: func(p *schemas.StageProgress) error {
@@ -148,7 +148,7 @@ func EvaluateModel(ctx workflow.Context, in schemas.EvaluateModelInput) (schemas
 				schemas.JudgeOptions
 				Identities []string `json:"identities"`
 				Versions   []string `json:"versions"`
-			}{in.SampleOptions, in.JudgeOptions, identities, []string{judge.PromptVersion, rules.Version("rpo"), rules.Version("ifeval")}}, nil
+			}{in.SampleOptions, in.JudgeOptions, identities, append([]string{judge.PromptVersion}, ruleVersions()...)}, nil
 		},
 		input: func(s store.Shard) any {
 			return evaluate.ShardInput{Shard: s, SampleOptions: in.SampleOptions, JudgeOptions: in.JudgeOptions, TrainedModel: in.TrainedModel}
@@ -178,4 +178,9 @@ func describe(ctx workflow.Context, endpoint, model string, loads bool) (identit
 	err = workflow.ExecuteActivity(withProbe(ctx, QueueLLM, "check endpoint "+endpoint), describeModel,
 		chat.DescribeModelInput{Endpoint: endpoint, Model: model, Loads: loads}).Get(ctx, &identity)
 	return identity, err
+}
+
+// ruleVersions are the versions of all rule profiles: a verdict depends on them.
+func ruleVersions() []string {
+	return []string{rules.Version("rpo"), rules.Version("ifeval"), rules.Version("multi_if")}
 }
