@@ -177,7 +177,7 @@ func bar(stage schemas.PipelineStage, done, total int, note string, elapsed time
 	case schemas.StatusRunning:
 		text = "starting"
 		if total > 0 {
-			filled, text = width*done/total, fmt.Sprintf("%d/%d %s", done, total, note)
+			filled, text = width*min(done, total)/total, fmt.Sprintf("%d/%d %s", done, total, note)
 		}
 	default:
 		return fmt.Sprintf("  %-10s %s", stage.Stage, strings.Repeat("·", width))

@@ -1,0 +1,146 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"rpo/schemas"
+)
+
+// configured loads a configuration file with this text.
+func configured(t *testing.T, text string) (config, string, error) {
+	t.Helper()
+	t.Setenv("RPO_BUCKET", "")
+	dir := t.TempDir()
+	path := filepath.Join(dir, "worker.json")
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	c, err := loadConfig(path)
+	return c, dir, err
+}
+
+func TestPathsOfAConfigurationAreRelativeToItsFile(t *testing.T) {
+	c, dir, err := configured(t, `{"work_dir": "w", "python": "../env/bin/python", "trainer": "/opt/trainer", "models": {"base": "m", "big": "/models/big"}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for got, want := range map[string]string{
+		c.WorkDir: filepath.Join(dir, "w"), c.Python: filepath.Join(filepath.Dir(dir), "env/bin/python"), c.Trainer: "/opt/trainer",
+		c.Models["base"]: filepath.Join(dir, "m"), c.Models["big"]: "/models/big",
+	} {
+		if got != want {
+			t.Errorf("path %s, want %s", got, want)
+		}
+	}
+	if c, _, err = configured(t, `{"python": "python3"}`); err != nil || c.Python != "python3" {
+		t.Errorf("a bare program name became %s, %v", c.Python, err)
+	}
+}
+
+func TestWithoutAConfigurationTheDefaultsHold(t *testing.T) {
+	t.Setenv(configEnv, "")
+	t.Setenv("RPO_BUCKET", "")
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, err := loadConfig("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.Bucket != "rpo" || c.Device != "cpu" || c.WorkDir != filepath.Join(here, ".rpo/work") || c.Python != filepath.Join(here, ".venv/bin/python") ||
+		c.Trainer != filepath.Join(here, "workers/trainer") || len(c.Endpoints) != 0 {
+		t.Errorf("defaults %+v", c)
+	}
+}
+
+func TestTheEnvironmentNamesConfigurationAndBucket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "worker.json")
+	if err := os.WriteFile(path, []byte(`{"bucket": "of-the-file", "threads": 7}`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv(configEnv, path)
+	t.Setenv("RPO_BUCKET", "")
+	if c, err := loadConfig(""); err != nil || c.Bucket != "of-the-file" || c.Threads != 7 {
+		t.Errorf("%+v, %v", c, err)
+	}
+	t.Setenv("RPO_BUCKET", "of-the-environment")
+	if c, err := loadConfig(""); err != nil || c.Bucket != "of-the-environment" {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
+func TestAConfigurationIsCheckedBeforeItIsUsed(t *testing.T) {
+	for text, says := range map[string]string{
+		`{"treads": 1}`:            `unknown field "treads"`,
+		`{"threads": "1"}`:         `field "threads": got a JSON string, want a whole number`,
+		`{`:                        `unexpected EOF`,
+		`[]`:                       `want one object`,
+		`{"device": "tpu"}`:        `device "tpu" is not cpu or cuda`,
+		`{"endpoints": {"e": {}}}`: `endpoint "e" needs either url or serve`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "serve": {"model": "m"}}}, "models": {"m": "m"}}`: `endpoint "e" needs either url or serve`,
+		`{"endpoints": {"e": {"serve": {"model": "m"}}}}`:                                             `endpoint "e" serves model "m", which is not under models`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "concurrency": -1}}}`:                             `endpoint "e": concurrency is negative`,
+		`{"endpoints": {"e": {"url": "h:80"}}}`:                                                       `endpoint "e"`,
+		`{"endpoints": {"e": {"url": "http://h/v1/chat/completions"}}}`:                               `give the base before it`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "key_env": "A", "key_file": "b"}}}`:               `both key_env and key_file`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "timeout": 5}}}`:                                  `want a duration such as "30m"`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "key": "sk-secret"}}}`:                            `unknown field "key"`,
+	} {
+		_, dir, err := configured(t, text)
+		if schemas.TypeOf(err) != schemas.InvalidInput || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), filepath.Join(dir, "worker.json")) {
+			t.Errorf("%s gives %v, want an error that says %q and names the file", text, err, says)
+		}
+		if err != nil && strings.Contains(err.Error(), "sk-secret") {
+			t.Errorf("the error quotes a key: %v", err)
+		}
+	}
+	if _, err := loadConfig(filepath.Join(t.TempDir(), "none.json")); schemas.TypeOf(err) != schemas.NotFound || !strings.Contains(err.Error(), "none.json") {
+		t.Errorf("a missing file gives %v", err)
+	}
+}
+
+func TestAnEndpointIsFoundByItsNameOrTheNamesAreListed(t *testing.T) {
+	c, _, err := configured(t, `{"models": {"base": "m"}, "endpoints": {
+		"remote": {"url": "http://127.0.0.1:1/v1", "model": "big", "timeout": "7s", "concurrency": 3},
+		"local": {"serve": {"model": "base"}}, "another": {"url": "http://127.0.0.1:2/v1"}}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := newModels(c, nil)
+	_, err = m.find("remot")
+	if schemas.TypeOf(err) != schemas.InvalidInput || !strings.Contains(err.Error(), `no endpoint "remot", only: another, local, remote`) {
+		t.Errorf("an unknown endpoint gives %v", err)
+	}
+	if _, err := newModels(config{}, nil).find("policy"); err == nil || !strings.Contains(err.Error(), "none (set "+configEnv) {
+		t.Errorf("a worker without endpoints says %v", err)
+	}
+	if e := c.Endpoints["remote"].remote("remote"); e.Name != "remote" || e.Timeout != 7*time.Second || e.Model != "big" {
+		t.Errorf("endpoint %+v", e)
+	}
+	if err := m.LoadsTrained("local"); err != nil {
+		t.Error(err)
+	}
+	for name, says := range map[string]string{"remote": "cannot load a trained model", "nowhere": "no endpoint"} {
+		if err := m.LoadsTrained(name); schemas.TypeOf(err) != schemas.InvalidInput || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	first, release, err := m.Model(t.Context(), "remote", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release()
+	second, releaseSecond, err := m.Model(t.Context(), "remote", "adapter")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer releaseSecond()
+	if first.Name != "big" || second.Name != "adapter" || cap(first.Slots) != 3 || first.Slots != second.Slots {
+		t.Errorf("models %q and %q, %d slots, shared %v", first.Name, second.Name, cap(first.Slots), first.Slots == second.Slots)
+	}
+}
