@@ -1,6 +1,9 @@
 package schemas
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // The option structs below are embedded in workflow inputs, so that RunPipeline
 // takes in one flat object what its stages take alone.
@@ -29,8 +32,8 @@ func (o RunOptions) Validate() error {
 		return invalid("shards_in_flight", "%d is not between 1 and 500", o.ShardsInFlight)
 	case !(o.MaxFailedFraction >= 0 && o.MaxFailedFraction <= 1):
 		return invalid("max_failed_fraction", "%v is not between 0 and 1", o.MaxFailedFraction)
-	case o.HeartbeatTimeout < Duration(1e9):
-		return invalid("heartbeat_timeout", "must be at least 1s")
+	case o.HeartbeatTimeout < Duration(1e9) || o.HeartbeatTimeout > Duration(3600e9):
+		return invalid("heartbeat_timeout", "%s is not between 1s and 1h", time.Duration(o.HeartbeatTimeout))
 	}
 	return nil
 }

@@ -17,6 +17,36 @@ type Model struct {
 	Slots chan struct{}
 }
 
+const (
+	// validReplies bounds how often a reply that accept refuses is asked for,
+	// each time with another seed.
+	validReplies = 3
+	// againTemperature is that of every request but the first: greedy decoding
+	// would give the refused reply again, whatever the seed.
+	againTemperature = 0.5
+)
+
+// Ask asks for one choice until accept takes its text. used sums what all
+// requests took; it has choices if the model replied at all. A reply that stays
+// unacceptable is a CorruptData error that says why the last one was.
+func (m Model) Ask(ctx context.Context, req Request, accept func(text string) error) (used Response, err error) {
+	for range validReplies {
+		resp, callErr := m.Complete(ctx, req)
+		used.Calls += resp.Calls
+		used.Usage.PromptTokens += resp.Usage.PromptTokens
+		used.Usage.CompletionTokens += resp.Usage.CompletionTokens
+		if callErr != nil {
+			return used, callErr
+		}
+		used.Choices = resp.Choices
+		if err = accept(resp.Choices[0].Text); err == nil {
+			return used, nil
+		}
+		req.Seed, req.Temperature = req.Seed+1, againTemperature
+	}
+	return used, schemas.Errorf(schemas.CorruptData, "%d replies of model %s were invalid, the last one: %w", validReplies, m.Name, err)
+}
+
 // Models finds the models that inputs name. What stands behind a name, address,
 // key and limits, is the worker's own configuration, so that nobody who may start
 // a workflow can make a worker call elsewhere.

@@ -18,14 +18,6 @@ import (
 // PromptVersion enters provenance and job identity: change it with the prompt.
 const PromptVersion = "judge/2"
 
-// invalidReplies bounds how often a reply that breaks the schema is asked for,
-// each time with another seed.
-const invalidReplies = 3
-
-// againTemperature is that of every request but the first: greedy decoding
-// would give the invalid reply again, whatever the seed.
-const againTemperature = 0.5
-
 //go:embed prompts/judge.en.txt
 var promptText string
 
@@ -39,25 +31,14 @@ func ByModel(ctx context.Context, m chat.Model, t schemas.Turn, r schemas.Respon
 	if err != nil {
 		return nil, used, err
 	}
-	var invalid error
-	for range invalidReplies {
-		resp, err := m.Complete(ctx, req)
-		used.Calls += resp.Calls
-		used.Usage.PromptTokens += resp.Usage.PromptTokens
-		used.Usage.CompletionTokens += resp.Usage.CompletionTokens
-		if err != nil {
-			return nil, used, err
-		}
-		used.Choices = resp.Choices
-		verdicts, err := parse(resp.Choices[0].Text, m.Name, r, constraints)
-		if err == nil {
-			return verdicts, used, nil
-		}
-		invalid = err
-		req.Seed, req.Temperature = req.Seed+1, againTemperature
+	used, err = m.Ask(ctx, req, func(text string) (err error) {
+		verdicts, err = parse(text, m.Name, r, constraints)
+		return err
+	})
+	if err != nil {
+		return nil, used, schemas.Errorf(schemas.TypeOf(err), "judge response %s: %w", r.ResponseID, err)
 	}
-	return nil, used, schemas.Errorf(schemas.CorruptData, "judge response %s: %d replies of model %s were invalid, the last one: %w",
-		r.ResponseID, invalidReplies, m.Name, invalid)
+	return verdicts, used, nil
 }
 
 func request(model string, t schemas.Turn, r schemas.Response, constraints []schemas.Constraint) (chat.Request, error) {

@@ -20,13 +20,6 @@ import (
 // PromptVersion enters provenance, job identity and the key of cached opposites.
 const PromptVersion = "reverse/1"
 
-// invalidReplies bounds how often an unusable reply is asked for.
-const invalidReplies = 3
-
-// againTemperature is that of every request but the first: greedy decoding
-// would give the unusable reply again, whatever the seed.
-const againTemperature = 0.5
-
 //go:embed prompts/reverse.en.txt
 var promptText string
 
@@ -91,7 +84,7 @@ func ByModel(ctx context.Context, s store.Store, m chat.Model, c schemas.Constra
 	return opposite(c, entry.Opposite, schemas.Rule{}, schemas.ByModel, entry.ReversedBy), used, nil
 }
 
-func ask(ctx context.Context, m chat.Model, c schemas.Constraint) (string, chat.Response, error) {
+func ask(ctx context.Context, m chat.Model, c schemas.Constraint) (text string, used chat.Response, err error) {
 	sum := sha256.Sum256([]byte(c.Text))
 	nonce := "material-" + hex.EncodeToString(sum[:8])
 	var system bytes.Buffer
@@ -109,26 +102,14 @@ func ask(ctx context.Context, m chat.Model, c schemas.Constraint) (string, chat.
 			`"required":["opposite"],"additionalProperties":false}`),
 		SchemaName: "opposite",
 	}
-	var used chat.Response
-	var invalid error
-	for range invalidReplies {
-		resp, err := m.Complete(ctx, req)
-		used.Calls += resp.Calls
-		used.Usage.PromptTokens += resp.Usage.PromptTokens
-		used.Usage.CompletionTokens += resp.Usage.CompletionTokens
-		if err != nil {
-			return "", used, err
-		}
-		used.Choices = resp.Choices
-		text, err := parse(resp.Choices[0].Text, c)
-		if err == nil {
-			return text, used, nil
-		}
-		invalid = err
-		req.Seed, req.Temperature = req.Seed+1, againTemperature
+	used, err = m.Ask(ctx, req, func(reply string) (err error) {
+		text, err = parse(reply, c)
+		return err
+	})
+	if err != nil {
+		return "", used, schemas.Errorf(schemas.TypeOf(err), "reverse constraint %s: %w", c.ConstraintID, err)
 	}
-	return "", used, schemas.Errorf(schemas.CorruptData, "reverse constraint %s: %d replies of model %s were invalid, the last one: %w",
-		c.ConstraintID, invalidReplies, m.Name, invalid)
+	return text, used, nil
 }
 
 func parse(reply string, c schemas.Constraint) (string, error) {
