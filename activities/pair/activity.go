@@ -105,7 +105,6 @@ func Shard(turns []Turn, minMargin int, w *store.Work) ([]schemas.Pair, error) {
 		}
 		pairs = append(pairs, p...)
 		all.Irreversible += drops.Irreversible
-		all.NotApplicable += drops.NotApplicable
 		all.SmallMargin += drops.SmallMargin
 		all.Unverified += drops.Unverified
 	}
@@ -114,7 +113,6 @@ func Shard(turns []Turn, minMargin int, w *store.Work) ([]schemas.Pair, error) {
 	}
 	w.Count("pairs", int64(len(pairs)))
 	w.Count("dropped_irreversible", all.Irreversible)
-	w.Count("dropped_not_applicable", all.NotApplicable)
 	w.Count("dropped_small_margin", all.SmallMargin)
 	w.Count("dropped_unverified", all.Unverified)
 	return pairs, nil

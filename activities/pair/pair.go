@@ -26,10 +26,6 @@ type Turn struct {
 type Drops struct {
 	// Irreversible: a constraint that the chosen response fails has no opposite.
 	Irreversible int64
-	// NotApplicable: the chosen response fails a constraint that is not
-	// applicable to the rejected one. Such a constraint is not reversed, so the
-	// chosen response would not be perfect.
-	NotApplicable int64
 	// SmallMargin: g is below the minimum.
 	SmallMargin int64
 	// Unverified: the check after rendering found the pair noisy.
@@ -98,12 +94,8 @@ func build(t Turn, constraints []schemas.Constraint, chosen, rejected schemas.Re
 		return schemas.Pair{}, false, nil
 	}
 	for _, c := range constraints {
-		if v[c.ConstraintID].Outcome != schemas.NotFollowed {
+		if v[c.ConstraintID].Outcome != schemas.NotFollowed || u[c.ConstraintID].Outcome == schemas.NotApplicable {
 			continue
-		}
-		if u[c.ConstraintID].Outcome == schemas.NotApplicable {
-			drops.NotApplicable++
-			return schemas.Pair{}, false, nil
 		}
 		o, ok := t.Opposites[c.ConstraintID]
 		if !ok {

@@ -37,8 +37,8 @@ func (a *Activities) PublishVersion(ctx context.Context, in PublishInput) (schem
 	if out.Pairs == 0 {
 		return out, schemas.Errorf(schemas.InvalidInput,
 			"no pairs: every turn's responses have the same verdicts, or were dropped "+
-				"(%d irreversible, %d not applicable, %d below min_margin, %d unverified); raise responses or temperature",
-			m.Counts["dropped_irreversible"], m.Counts["dropped_not_applicable"], m.Counts["dropped_small_margin"], m.Counts["dropped_unverified"])
+				"(%d irreversible, %d below min_margin, %d unverified); raise responses or temperature",
+			m.Counts["dropped_irreversible"], m.Counts["dropped_small_margin"], m.Counts["dropped_unverified"])
 	}
 	v, err := store.PublishVersion(ctx, a.Store, schemas.DatasetVersion{
 		Dataset: in.Dataset, Hash: schemas.Hash(objects), Objects: objects,

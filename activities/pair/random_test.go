@@ -94,14 +94,16 @@ func hamming(a, b string) int {
 	return g
 }
 
-// blocked reports whether chosen fails a place that does not apply to rejected.
-func blocked(chosen, rejected string) bool {
+// fails counts the places that chosen fails and that apply to rejected: those
+// that are reversed.
+func fails(chosen, rejected string) int {
+	n := 0
 	for i := range len(chosen) {
-		if chosen[i] == '0' && rejected[i] == '-' {
-			return true
+		if chosen[i] == '0' && rejected[i] != '-' {
+			n++
 		}
 	}
-	return false
+	return n
 }
 
 // reversedAt holds the places of the constraints that a pair reversed.
@@ -209,14 +211,15 @@ func TestRandomVerdictsGiveTwoPairsPerDifferingResponsesOrACountedReason(t *test
 				va, vb := vectors[a.ResponseID], vectors[b.ResponseID]
 				g := hamming(va, vb)
 				needs := slices.ContainsFunc(w.TriggeredConstraints(), func(c schemas.Constraint) bool {
-					return irreversible[c.ConstraintID] && w.Verdicts[a.ResponseID][c.ConstraintID].Outcome == schemas.NotFollowed
+					return irreversible[c.ConstraintID] && w.Verdicts[a.ResponseID][c.ConstraintID].Outcome == schemas.NotFollowed &&
+						w.Verdicts[b.ResponseID][c.ConstraintID].Outcome != schemas.NotApplicable
 				})
 				switch {
 				case g == 0:
 				case g < minMargin:
 					want.SmallMargin++
-				case needs || blocked(va, vb):
-					want.Irreversible++ // both reasons together, compared as a sum
+				case needs:
+					want.Irreversible++
 				default:
 					expected[[2]string{a.ResponseID, b.ResponseID}] = g
 				}
@@ -226,7 +229,7 @@ func TestRandomVerdictsGiveTwoPairsPerDifferingResponsesOrACountedReason(t *test
 		if err != nil {
 			t.Fatal(err)
 		}
-		if drops.SmallMargin != want.SmallMargin || drops.Irreversible+drops.NotApplicable != want.Irreversible || drops.Unverified != 0 {
+		if drops.SmallMargin != want.SmallMargin || drops.Irreversible != want.Irreversible || drops.Unverified != 0 {
 			t.Fatalf("round %d: drops %+v, want %+v", round, drops, want)
 		}
 		if len(irreversible) == 0 && drops.Irreversible > 0 {
@@ -241,7 +244,7 @@ func TestRandomVerdictsGiveTwoPairsPerDifferingResponsesOrACountedReason(t *test
 			if g, ok := expected[[2]string{p.ChosenResponseID, p.RejectedResponseID}]; !ok || p.Margin != float64(g) || len(p.Differing) != g {
 				t.Fatalf("round %d: %s and %s: margin %v, want %d (%v)", round, va, vb, p.Margin, g, ok)
 			}
-			if len(p.Reversed) != strings.Count(va, "0") {
+			if len(p.Reversed) != fails(va, vb) {
 				t.Fatalf("round %d: %d constraints reversed for %s", round, len(p.Reversed), va)
 			}
 			if !slices.Equal(p.Prompt[1:3], w.History) || p.Prompt[3].Content != w.Query || p.Model != "policy" || !slices.Equal(p.JudgedBy, []string{"judge"}) {
@@ -257,7 +260,7 @@ func TestRandomVerdictsGiveTwoPairsPerDifferingResponsesOrACountedReason(t *test
 		if again, _, _ := pair.Build(w.Turn, minMargin); !reflect.DeepEqual(again, pairs) {
 			t.Fatalf("round %d: a second build differs", round)
 		}
-		made, dropped = made+len(pairs), dropped+int(drops.Irreversible+drops.NotApplicable)
+		made, dropped = made+len(pairs), dropped+int(drops.Irreversible)
 	}
 	if made < 1000 || dropped < 100 {
 		t.Errorf("only %d pairs made and %d dropped: the property was hardly tested", made, dropped)
