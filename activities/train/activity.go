@@ -101,6 +101,9 @@ func (a *Activities) TrainPolicy(ctx context.Context, in Input) (schemas.TrainRe
 	if err != nil {
 		return schemas.TrainResult{}, err
 	}
+	if len(m.Objects(schemas.TablePair)) == 0 {
+		return schemas.TrainResult{}, schemas.Errorf(schemas.InvalidInput, "manifest %s holds no pairs: give one of the stages pair or reference", in.Manifest)
+	}
 	c, err := a.prepare(ctx, in, m, dir)
 	if err != nil {
 		return schemas.TrainResult{}, err

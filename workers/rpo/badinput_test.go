@@ -125,6 +125,7 @@ func (b *badStack) startForm(t *testing.T) {
 		{"a manifest that is none", workflows.SampleResponsesName, fmt.Sprintf(`{"manifest": %q}`, object(anObject)), schemas.CorruptData, []string{object(anObject)}},
 		{"an unknown base model", workflows.ComputeReferenceName, fmt.Sprintf(`{"manifest": %q, "base_model": "lama"}`, b.manifest), schemas.InvalidInput, []string{`field "base_model"`, `no model "lama"`, "base"}},
 		{"a manifest without pairs", workflows.ComputeReferenceName, fmt.Sprintf(`{"manifest": %q}`, b.manifest), schemas.InvalidInput, []string{b.manifest, "no pairs"}},
+		{"training without pairs", workflows.TrainModelName, fmt.Sprintf(`{"manifest": %q}`, b.manifest), schemas.InvalidInput, []string{b.manifest, "no pairs", "reference"}},
 		{"a trained model that is none", workflows.EvaluateModelName, fmt.Sprintf(`{"manifest": %q, "endpoint": "local", "trained_model": %q}`, b.manifest, b.manifest), schemas.InvalidInput, []string{b.manifest, "is not the record of a trained model"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
