@@ -33,13 +33,17 @@ func (d demand) key() string {
 // The kinds of the world, by the names of the rules package. A kind that stands
 // more often is drawn more often; a system message has at most two "contains",
 // with different words, and one of every other kind.
-const allKinds = "words,contains,contains,starts_with,ends_with,commas,digits,sentences"
+const allKinds = "words,contains,contains,starts_with,commas,digits,sentences"
 
 var marks = []string{".", "!", "?"}
 
-// newDemand makes a constraint with a random phrasing.
-func newDemand(r *rand.Rand, kind, word string, n int) (demand, error) {
+// newDemand makes a constraint with a random phrasing. Lean is the share of the
+// negative constraints that turn positive.
+func newDemand(r *rand.Rand, kind, word string, n int, lean float64) (demand, error) {
 	d := demand{kind: kind, word: word, n: n, positive: r.IntN(2) == 0}
+	if !d.positive && lean > 0 {
+		d.positive = r.Float64() < lean
+	}
 	var args map[string]any
 	switch kind {
 	case "contains", "starts_with", "ends_with":
@@ -66,7 +70,7 @@ func newDemand(r *rand.Rand, kind, word string, n int) (demand, error) {
 
 // drawDemands draws count constraints that every answer can follow or fail in
 // any combination, in random order.
-func drawDemands(r *rand.Rand, kinds []string, count int) ([]demand, error) {
+func drawDemands(r *rand.Rand, kinds []string, count int, lean float64) ([]demand, error) {
 	deck := slices.Clone(kinds)
 	r.Shuffle(len(deck), func(i, j int) { deck[i], deck[j] = deck[j], deck[i] })
 	var chosen []string
@@ -118,7 +122,7 @@ func drawDemands(r *rand.Rand, kinds []string, count int) ([]demand, error) {
 		case words[i] != "":
 			n = 0
 		}
-		d, err := newDemand(r, kind, words[i], n)
+		d, err := newDemand(r, kind, words[i], n, lean)
 		if err != nil {
 			return nil, err
 		}

@@ -68,6 +68,7 @@ func runText(args []string) error {
 	f.Float64Var(&s.follow, "follow", 0.7, "probability that an answer follows a constraint")
 	f.IntVar(&s.least, "least", 2, "least constraints of an example")
 	f.IntVar(&s.most, "most", 7, "most constraints of an example")
+	f.Float64Var(&s.lean, "lean", 0, "share of the negative constraints that turn positive")
 	f.BoolVar(&s.brief, "brief", false, "answers of one short sentence that names the topic")
 	kinds := f.String("kinds", allKinds, "kinds of constraints to draw from; one that is named more often is drawn more often")
 	f.Parse(args)

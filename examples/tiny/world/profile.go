@@ -19,8 +19,8 @@ type task struct {
 	query   string
 }
 
-func newTask(r *rand.Rand, kinds []string, count int) (task, error) {
-	demands, err := drawDemands(r, kinds, count)
+func newTask(r *rand.Rand, kinds []string, count int, lean float64) (task, error) {
+	demands, err := drawDemands(r, kinds, count, lean)
 	if err != nil {
 		return task{}, err
 	}
@@ -78,7 +78,7 @@ func newBundle(seed uint64, train, eval int) ([]bundled, error) {
 	seen := map[string]bool{}
 	var out []bundled
 	for len(out) < train+eval {
-		t, err := newTask(r, strings.Split(allKinds, ","), 4+r.IntN(3))
+		t, err := newTask(r, strings.Split(allKinds, ","), 4+r.IntN(3), 0)
 		if err != nil {
 			return nil, err
 		}

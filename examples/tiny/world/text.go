@@ -22,6 +22,8 @@ type settings struct {
 	// kinds are those to draw constraints from, least to most of them a message.
 	kinds       []string
 	least, most int
+	// lean is the share of the negative constraints that turn positive.
+	lean float64
 	// follow is the probability that the answer follows a constraint.
 	follow float64
 	// brief answers are one short sentence that always names the topic.
@@ -36,7 +38,7 @@ func newText(s settings) ([]example, error) {
 	r := rand.New(rand.NewPCG(s.seed, 2))
 	out := make([]example, 0, s.count)
 	for len(out) < s.count {
-		t, err := newTask(r, s.kinds, s.least+r.IntN(s.most-s.least+1))
+		t, err := newTask(r, s.kinds, s.least+r.IntN(s.most-s.least+1), s.lean)
 		if err != nil {
 			return nil, err
 		}

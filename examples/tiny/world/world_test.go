@@ -103,7 +103,7 @@ func TestEveryConstraintStandsOnceInItsSystemMessage(t *testing.T) {
 func TestEveryCombinationOfVerdictsHasAnAnswer(t *testing.T) {
 	r := rand.New(rand.NewPCG(5, 5))
 	for range 60 {
-		task, err := newTask(r, everyKind, 2+r.IntN(6))
+		task, err := newTask(r, everyKind, 2+r.IntN(6), 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -145,7 +145,7 @@ func TestEqualSeedsWriteEqualText(t *testing.T) {
 
 func TestTextLeavesOutTheNamedCombinations(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 2))
-	first, err := newTask(r, everyKind, 2+r.IntN(6))
+	first, err := newTask(r, everyKind, 2+r.IntN(6), 0)
 	if err != nil {
 		t.Fatal(err)
 	}
