@@ -60,7 +60,7 @@ func TestBadInputIsRefusedAtOnceAndNothingIsWritten(t *testing.T) {
 			"policy": remote(scripted.New(t, scripted.PerChoice(answer)).URL, "scripted"),
 			"local":  map[string]any{"serve": map[string]any{"model": "base", "context": 512, "threads": 1}},
 			"down":   remote("http://"+closedPort(t)+"/v1", "scripted"), "html": remote(html.URL, "scripted"), "banner": remote(bannerServer(t), "scripted"),
-			"refusing": withKey("/v1", "400"), "forbidding": withKey("/v1", "403"), "limiting": withKey("/v1", "429"), "locked": withKey("/locked/v1", ""),
+			"refusing": withKey("/v1", "400"), "forbidding": withKey("/v1", "403"), "limiting": withKey("/v1", "429"), "locked": withKey("/locked/v1", "any"),
 		},
 	}
 	b.manifest = l.importProfiles(t, profiles(t, l.dir, 9), "--profiles-per-shard", "9")
