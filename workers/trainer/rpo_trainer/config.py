@@ -48,7 +48,7 @@ class TrainConfig:
     gamma: float = 0.05
     epochs: float = 3.0
     max_steps: int = 0
-    """Number of optimizer steps; 0: as many as epochs need."""
+    """Ends the run earlier than epochs, never later; 0: as many steps as epochs need."""
     pairs_per_step: int = 64
     """Pairs per optimizer step, over all ranks."""
     pairs_per_batch: int = 4
@@ -125,6 +125,10 @@ class ReferenceConfig:
     device: str = "auto"
     dtype: str = "float32"
     threads: int = 0
+    events: str | None = None
+    """File of progress lines; None: none."""
+    result: str | None = None
+    """JSON file of how the pass ended; None: none."""
 
     def check(self) -> None:
         check_device(self)
@@ -182,9 +186,9 @@ def decode(kind, document, path=""):
 
 def decode_value(hint, value, path):
     if isinstance(hint, types.UnionType):
-        if value is None:
-            return None
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
+        if value is None or (hint is str and value == ""):  # how Go writes an empty string
+            return None
     if dataclasses.is_dataclass(hint):
         return decode(hint, value, path + ".")
     if hint is float and isinstance(value, (int, float)) and not isinstance(value, bool):

@@ -189,12 +189,10 @@ _cached: dict = {}
 def make_order(pairs, config):
     """Positions run through epoch after epoch without a gap; only the last step may be short."""
     size = config.pairs_per_step
+    positions = max(1, round(config.epochs * len(pairs)))
     if config.max_steps:
-        total_steps, positions = config.max_steps, config.max_steps * size
-    else:
-        positions = max(1, round(config.epochs * len(pairs)))
-        total_steps = math.ceil(positions / size)
-    return Order(pairs, config.seed, size, total_steps, positions, config.loss == "sft")
+        positions = min(positions, config.max_steps * size)
+    return Order(pairs, config.seed, size, math.ceil(positions / size), positions, config.loss == "sft")
 
 
 def hash_hex(*parts) -> str:

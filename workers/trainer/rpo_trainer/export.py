@@ -9,6 +9,7 @@ import shutil
 import sys
 
 from .errors import EXIT_CODES, classify, invalid
+from .events import Progress
 from .model import weight_files
 
 # Everything in a model folder that is not weights.
@@ -25,13 +26,18 @@ def export_all(config, policy, events):
         write_whole(places["adapter"], lambda path: save_policy_adapter(config, policy, path))
     if keep_merged or "gguf" in config.export:
         if config.lora is None:
+            progress = Progress(events, "export", 1)
             write_whole(places["merged"], lambda path: save_full(config, policy, path))
         else:
-            write_whole(places["merged"], lambda path: merge(config.model_dir, places["adapter"], path))
+            progress = Progress(events, "export", count_tensors(config.model_dir))
+            write_whole(places["merged"], lambda path: merge(config.model_dir, places["adapter"], path, progress.add))
+        progress.end()
     if "gguf" in config.export:
         from .gguf import convert
 
-        convert(places["merged"], places["gguf"])
+        progress = Progress(events, "export", count_tensors(places["merged"]))
+        convert(places["merged"], places["gguf"], on_tensor=progress.add)
+        progress.end()
     if not keep_merged:
         shutil.rmtree(places["merged"], ignore_errors=True)
     if "adapter" not in config.export:
@@ -40,6 +46,12 @@ def export_all(config, policy, events):
         events.write("export", kind=kind, path=places[kind])
     return {key: places[kind] if kind in config.export else None
             for key, kind in (("adapter_dir", "adapter"), ("merged_dir", "merged"), ("gguf", "gguf"))}
+
+
+def count_tensors(model_dir):
+    from .gguf import open_tensors
+
+    return len(open_tensors(model_dir))
 
 
 def write_whole(path, write):
@@ -70,10 +82,11 @@ def save_full(config, policy, path):
     policy.model.to(getattr(torch, name)).save_pretrained(path)
 
 
-def merge(model_dir, adapter_dir, out_dir):
+def merge(model_dir, adapter_dir, out_dir, on_tensor=lambda: None):
     """Add the adapter to the weights, file by file: W + scale * B A in float32, stored as W was.
 
-    Memory is one safetensors file; names, files and index stay as they are.
+    Memory is one safetensors file; names, files and index stay as they are. on_tensor is
+    called after each tensor.
     """
     from safetensors import safe_open
     from safetensors.torch import save_file
@@ -96,6 +109,7 @@ def merge(model_dir, adapter_dir, out_dir):
                     low_in, low_out = adapter
                     weight = (weight.float() + scale * (low_out.float() @ low_in.float())).to(weight.dtype)
                 tensors[key] = weight.contiguous()
+                on_tensor()
         save_file(tensors, os.path.join(out_dir, name), metadata={"format": "pt"})
     if layers:
         raise invalid(f"merge: the model has no layer {sorted(layers)[0]}, which the adapter changes")

@@ -8,9 +8,11 @@ beside what the writer buffers on disk.
 """
 
 import argparse
+import hashlib
 import json
 import math
 import os
+import secrets
 import sys
 
 import numpy as np
@@ -19,6 +21,11 @@ from .errors import EXIT_CODES, classify, invalid
 
 # Models below this many parameters are stored as float32: exact, and small anyway.
 SMALL_MODEL = 1_000_000_000
+
+# What of a model folder a conversion reads besides its safetensors, and the number to raise
+# when the same folder is converted otherwise.
+CONTENT_FILES = ("config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja")
+CONTENT_VERSION = 1
 
 # The split patterns of known pre-tokenizers, as in their tokenizer.json, by llama.cpp's name.
 SPLIT_PATTERNS = {
@@ -29,8 +36,8 @@ SPLIT_PATTERNS = {
 }
 
 
-def convert(model_dir, out, outtype="auto"):
-    """Write the GGUF file whole or not at all. outtype: auto, f32, f16 or bf16."""
+def convert(model_dir, out, outtype="auto", on_tensor=lambda: None):
+    """Write the GGUF file whole or not at all. outtype: auto, f32, f16 or bf16; on_tensor is called after each tensor."""
     import gguf
 
     architectures = {"llama": gguf.MODEL_ARCH.LLAMA, "qwen2": gguf.MODEL_ARCH.QWEN2, "qwen3": gguf.MODEL_ARCH.QWEN3}
@@ -44,7 +51,8 @@ def convert(model_dir, out, outtype="auto"):
         stored = {entry.kind for entry in tensors.values()}
         outtype = "f32" if small or "F32" in stored else "bf16" if "BF16" in stored else "f16"
 
-    temporary = f"{out}.{os.getpid()}.tmp"
+    # Not the process id alone: containers that share a folder have equal ones.
+    temporary = f"{out}.{secrets.token_hex(8)}.tmp"
     writer = gguf.GGUFWriter(temporary, family, use_temp_file=False)
     try:
         add_architecture(writer, gguf, config, outtype)
@@ -68,6 +76,7 @@ def convert(model_dir, out, outtype="auto"):
                 writer.add_tensor(target, values)
             else:
                 writer.add_tensor(target, gguf.quants.quantize(values, quantization), raw_dtype=quantization)
+            on_tensor()
         writer.write_header_to_file()
         writer.write_kv_data_to_file()
         writer.write_tensors_to_file()
@@ -78,6 +87,25 @@ def convert(model_dir, out, outtype="auto"):
         raise
     writer.close()
     os.replace(temporary, out)
+
+
+def cached(model_dir, folder):
+    """Path of the folder's GGUF in a cache folder, converted if it is not there.
+
+    Named by the SHA-256 of every file that decides its content, so it is never stale. A
+    file of another user is not trusted: the cache may be a shared temporary folder.
+    """
+    digest = hashlib.sha256(f"{CONTENT_VERSION}\n".encode())
+    names = [name for name in os.listdir(model_dir)
+             if name in CONTENT_FILES or (name.endswith(".safetensors") and not name.startswith("adapter_"))]
+    for name in sorted(names):
+        with open(os.path.join(model_dir, name), "rb") as file:
+            digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    out = os.path.join(folder, digest.hexdigest() + ".gguf")
+    os.makedirs(folder, exist_ok=True)
+    if not (os.path.isfile(out) and os.lstat(out).st_uid in (os.getuid(), 0)):
+        convert(model_dir, out)
+    return out
 
 
 def add_architecture(writer, gguf, config, outtype):

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import torch
 
 from .errors import invalid
+from .events import Progress
 from .packing import collate_sequences
 
 ROLES = ("chosen", "rejected")
@@ -39,10 +40,11 @@ def sequence_key(prompt, response, model_digest, tokenizer_digest) -> str:
     return digest.hexdigest()
 
 
-def compute(policy, sequences, batch, group):
+def compute(policy, sequences, batch, group, events=None):
     """Log-probabilities of {key: (prompt, response)} as {key: float}, the work spread over the ranks."""
     order = sorted(sequences, key=lambda key: (len(sequences[key][0]) + len(sequences[key][1]), key))
     values = torch.zeros(len(order), dtype=torch.float64, device=group.device)
+    progress = Progress(events, "reference", len(order))
     for number, start in enumerate(range(0, len(order), batch)):
         if number % group.world_size != group.rank:
             continue
@@ -50,7 +52,9 @@ def compute(policy, sequences, batch, group):
         with torch.no_grad():
             values[start: start + len(keys)] = policy.logprobs(
                 collate_sequences([sequences[key] for key in keys], range(len(keys)))).double()
+        progress.reach(start + len(keys))
     group.sum_(values)
+    progress.end()
     if not torch.isfinite(values).all():
         bad = order[int((~torch.isfinite(values)).nonzero()[0])]
         raise invalid(f"reference log-probability of sequence {bad[:12]} is not finite; check the weights and dtype")

@@ -12,7 +12,7 @@ import os
 import sys
 
 from . import config as configuration
-from .errors import EXIT_CODES, FAILED, classify
+from .errors import DONE, EXIT_CODES, FAILED, classify
 from .process import die_with_parent
 
 
@@ -21,19 +21,27 @@ def run(config, group):
     import torch
 
     from . import data, refcache
+    from .events import EventLog, Progress
     from .model import Policy, load_model, read_config, weights_digest
     from .tokens import ChatTokenizer, tokenizer_digest
 
+    events = EventLog(config.events) if config.events and group.rank == 0 else None
+    if events:
+        events.cut_after(0)
+    loading = Progress(events, "load", 3)
     pairs = data.read_pairs(config.data, "dpo", ChatTokenizer(config.model_dir))
     limit = data.length_limit(config.max_tokens, read_config(config.model_dir))
     errors = {pair.pair_id: refcache.TOO_LONG for pair in pairs if pair.length > limit}
+    loading.add()
     keys = refcache.pair_keys(pairs, weights_digest(config.model_dir), tokenizer_digest(config.model_dir))
+    loading.add()
     # By key, so that equal (prompt, response) are computed once.
     sequences = {keys[pair.pair_id, role]: (pair.prompt, response) for pair in pairs if pair.pair_id not in errors
                  for role, response in zip(refcache.ROLES, pair.responses)}
     compute_type = getattr(torch, config.dtype)
     policy = Policy(load_model(config.model_dir, dtype=compute_type), group.device, compute_type, trained=False)
-    values = refcache.compute(policy, sequences, config.batch, group)
+    loading.end()
+    values = refcache.compute(policy, sequences, config.batch, group, events)
     rows = refcache.reference_rows(pairs, keys, values, errors)
     if group.rank == 0:
         refcache.write(config.out, rows)
@@ -44,15 +52,29 @@ def main(argv=None):
     parser = argparse.ArgumentParser(prog="rpo_trainer.reference", description=__doc__)
     parser.add_argument("--config", required=True, help="JSON file; its keys are in README.md")
     arguments = parser.parse_args(argv)
+    rank = int(os.environ.get("RANK", 0))
+    result = None
+    group = None
     try:
         die_with_parent()
-        config = configuration.load(configuration.ReferenceConfig, configuration.read_document(arguments.config))
+        document = configuration.read_document(arguments.config)
+        if isinstance(document, dict) and isinstance(document.get("result"), str):
+            result = document["result"] or None
+        if result and rank == 0:
+            from .events import clear_result
+
+            clear_result(result)
+        config = configuration.load(configuration.ReferenceConfig, document)
         from .parallel import Group
 
         group = Group(config.device, config.threads)
         counts = run(config, group)
         if group.rank == 0:
             print(json.dumps(counts))
+            if result:
+                from .events import write_result
+
+                write_result(result, DONE)
         group.barrier()
         group.close()
         exit_code = 0
@@ -63,6 +85,11 @@ def main(argv=None):
 
             traceback.print_exc()
         print(f"rpo_trainer.reference: {failure.status}: {failure.reason}", file=sys.stderr)
+        # Before the group is formed every rank fails alike, so one of them writes.
+        if result and (rank == 0 or group is not None):
+            from .events import write_result
+
+            write_result(result, failure.status, failure.reason)
         exit_code = EXIT_CODES[failure.status]
     return exit_code
 

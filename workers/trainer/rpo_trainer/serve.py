@@ -89,24 +89,17 @@ def parameters(arguments, path):
 def start(arguments):
     """Start the server in this process; returns it once it answers."""
     xllamacpp = load_library()
-    path, temporary = arguments.model, None
+    path = arguments.model
     if os.path.isdir(path):
-        from .gguf import convert
+        from .gguf import cached
 
-        handle, temporary = tempfile.mkstemp(suffix=".gguf")
-        os.close(handle)
+        path = cached(path, arguments.cache)
     elif not os.path.isfile(path):
         raise invalid(f"serve: no such model file or folder: {path}")
     try:
-        if temporary:
-            convert(arguments.model, temporary)
-            path = temporary
         server = xllamacpp.Server(parameters(arguments, path))
     except RuntimeError as error:
         raise invalid(f"serve {arguments.model}: llama.cpp refuses it (is port {arguments.port} in use?): {error}") from None
-    finally:
-        if temporary:
-            os.unlink(temporary)  # the server has it mapped
     wait_until_ready(server.listening_address)
     return server
 
@@ -134,6 +127,8 @@ def main(argv=None):
     parser.add_argument("--threads", type=int, default=2,
                         help="CPU threads; a model of a few million parameters is fastest with 1")
     parser.add_argument("--gpu-layers", type=int, default=0)
+    parser.add_argument("--cache", default=tempfile.gettempdir(), metavar="DIR",
+                        help="where the GGUF of a model folder is kept for the next start (default: %(default)s)")
     arguments = parser.parse_args(argv)
 
     parent = os.getppid()

@@ -75,7 +75,7 @@ class Trainer:
         rows[:, meters.LOSS] = losses.detach().double()
         return losses, rows
 
-    def pass_over(self, indices, pairs_per_batch, train):
+    def pass_over(self, indices, pairs_per_batch, train, progress=None):
         """One pass over pairs: their figures, and the gradients of their mean loss if train.
 
         The loss is divided by the number of pairs (sft: of response tokens) on all ranks
@@ -101,6 +101,8 @@ class Trainer:
             if batch.weight:
                 table[[place[index] for index in batch.pairs]] = rows
             tokens += batch.tokens
+            if progress:
+                progress.add(len(batch.pairs) * group.world_size)  # the other ranks are about as far
         if group.rank == 0 and os.path.exists(self.stop_path):
             table[-1, 0] = 1
         table[-1, 1] = tokens
@@ -114,10 +116,14 @@ class Trainer:
         return os.path.join(self.config.out_dir, "STOP")
 
     def evaluate(self, step):
+        from .events import Progress
+
         held_out = list(range(self.num_train, len(self.pairs)))
         if not held_out:
             return
-        figures, _, _ = self.pass_over(held_out, self.config.pairs_per_batch, train=False)
+        progress = Progress(self.events if self.group.rank == 0 else None, "eval", len(held_out))
+        figures, _, _ = self.pass_over(held_out, self.config.pairs_per_batch, train=False, progress=progress)
+        progress.end()
         self.summary["reward_accuracy"] = figures["reward_accuracy"]
         if self.group.rank == 0:
             self.events.write("eval", step=step, loss=figures["loss"], reward_accuracy=figures["reward_accuracy"],
@@ -203,7 +209,7 @@ def identity(config, pairs, model_digest):
     return {**document, "data": data_digest(pairs), "weights": model_digest}
 
 
-def load_reference(config, pairs, policy, group, digests):
+def load_reference(config, pairs, policy, group, digests, events):
     """Reference values [pairs, 2]: from the given files, or computed before anything is trained."""
     from . import refcache
 
@@ -219,7 +225,8 @@ def load_reference(config, pairs, policy, group, digests):
     group.barrier()  # all ranks have looked before one writes
     sequences = {keys[pair.pair_id, role]: (pair.prompt, response)
                  for pair in pairs for role, response in zip(refcache.ROLES, pair.responses)}
-    values = refcache.compute(policy, sequences, 2 * config.pairs_per_batch, group)
+    values = refcache.compute(policy, sequences, 2 * config.pairs_per_batch, group,
+                              events if group.rank == 0 else None)
     if group.rank == 0:
         refcache.write(path, refcache.reference_rows(pairs, keys, values))
     group.barrier()
@@ -231,10 +238,14 @@ def run(config, group):
     import torch
 
     from . import checkpoint, data
-    from .events import EventLog
+    from .events import EventLog, Progress
     from .model import Policy, load_model, read_config, weights_digest
     from .tokens import ChatTokenizer, tokenizer_digest
 
+    events = EventLog(os.path.join(config.out_dir, "events.jsonl"))
+    if group.rank == 0:
+        events.drop_torn_line()
+    loading = Progress(events if group.rank == 0 else None, "load", 3)
     tokenizer = ChatTokenizer(config.model_dir)
     limit = data.length_limit(config.max_tokens, read_config(config.model_dir))
     pairs, dropped = data.drop_long(data.read_pairs(config.data, config.loss, tokenizer), limit)
@@ -243,6 +254,7 @@ def run(config, group):
         raise invalid(f"data: no pairs to train on; {dropped} are longer than {limit} tokens")
     counts = {"pairs_train": len(train_pairs), "pairs_held_out": len(held_out), "dropped_long": dropped}
 
+    loading.add()
     compute_type = getattr(torch, config.dtype)
     model = load_model(config.model_dir, config.init, config.seed,
                        torch.float32 if config.lora is None else compute_type)
@@ -250,13 +262,14 @@ def run(config, group):
         raise invalid(f"model_dir: the tokenizer has {len(tokenizer.tokenizer)} tokens, "
                       f"the model only {model.config.vocab_size}")
     policy = Policy(model, group.device, compute_type, config.lora, config.seed)
+    loading.add()
     model_digest = weights_digest(config.model_dir, config.init, config.seed)
+    loading.end()
 
-    events = EventLog(config.out_dir)
     reference = None
     if config.loss != "sft":
         reference = load_reference(config, train_pairs + held_out, policy, group,
-                                   (model_digest, tokenizer_digest(config.model_dir)))
+                                   (model_digest, tokenizer_digest(config.model_dir)), events)
     trainer = Trainer(config, group, policy, train_pairs, held_out, reference, events)
     same = identity(config, pairs, model_digest)
 
@@ -313,7 +326,7 @@ def main(argv=None):
         if out_dir and rank == 0:
             from .events import clear_result
 
-            clear_result(out_dir)
+            clear_result(os.path.join(out_dir, "result.json"))
         config = configuration.load(configuration.TrainConfig, document)
         os.makedirs(config.out_dir, exist_ok=True)
         from .parallel import Group
@@ -322,9 +335,9 @@ def main(argv=None):
         group.barrier()
         status, values = run(config, group)
         if rank == 0:
-            from .events import write_result
+            from .events import write_train_result
 
-            write_result(config.out_dir, status, **values)
+            write_train_result(config.out_dir, status, **values)
         group.barrier()
         group.close()
         return EXIT_CODES[status]
@@ -337,9 +350,9 @@ def main(argv=None):
         print(f"rpo_trainer.train: {failure.status}: {failure.reason}", file=sys.stderr)
         # Before the group is formed every rank fails alike, so one of them writes.
         if out_dir and (rank == 0 or group is not None):
-            from .events import write_result
+            from .events import write_train_result
 
-            write_result(out_dir, failure.status, failure.reason)
+            write_train_result(out_dir, failure.status, failure.reason)
         return EXIT_CODES[failure.status]
 
 

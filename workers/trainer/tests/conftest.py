@@ -30,7 +30,7 @@ def start(tmp_path, base):
     def run(data, out="out", expect=0, **values):
         out_dir = str(tmp_path / out)
         document = {"model_dir": base, "data": [data] if isinstance(data, str) else data, "out_dir": out_dir,
-                    "pairs_per_step": 8, "pairs_per_batch": 8, "max_steps": 3, "export": [], "device": "cpu",
+                    "pairs_per_step": 8, "pairs_per_batch": 8, "epochs": 1000, "max_steps": 3, "export": [], "device": "cpu",
                     "threads": 1, **values}
         path = tmp_path / "train.json"
         path.write_text(json.dumps(document))

@@ -38,6 +38,17 @@ def test_the_order_is_a_pure_function_of_seed_epoch_and_position(loss):
     assert list(other.steps()) != steps
 
 
+@pytest.mark.parametrize("max_steps, steps", [(0, 19), (7, 7), (19, 19), (40, 19)])
+def test_max_steps_ends_earlier_than_the_epochs_and_never_later(max_steps, steps):
+    pairs = make(50)
+    order = data.make_order(pairs, config(epochs=3.0, pairs_per_step=8, max_steps=max_steps))
+    assert order.total_steps == steps
+    taken = [indices for _, indices in order.steps()]
+    whole = data.make_order(pairs, config(epochs=3.0, pairs_per_step=8))
+    assert taken == [indices for _, indices in whole.steps()][:steps]
+    assert sum(map(len, taken)) == min(steps * 8, 150)
+
+
 def test_sft_steps_hold_examples_of_like_length():
     pairs = make(160)
     spread = {}

@@ -70,6 +70,35 @@ def test_nothing_is_left_where_the_data_is_bad(compute, tmp_path):
     assert not [name for name in os.listdir(tmp_path) if name.startswith("reference.parquet")]
 
 
+def test_the_pass_says_how_far_it_is_and_how_it_ended(compute, pairs_file, tmp_path, monkeypatch):
+    from rpo_trainer import events
+
+    monkeypatch.setattr(events, "PROGRESS_SECONDS", 0.0)
+    where = {"events": str(tmp_path / "told" / "events.jsonl"), "result": str(tmp_path / "told" / "result.json")}
+    for _ in range(2):  # a second attempt forgets what the first one said
+        compute(pairs_file, **where)
+        lines = tiny.read_events(tmp_path / "told")
+        assert {line["event"] for line in lines} == {"progress"}
+        assert [(line["done"], line["total"]) for line in lines if line["phase"] == "load"] == [(1, 3), (2, 3), (3, 3)]
+        assert [(line["done"], line["total"]) for line in lines if line["phase"] == "reference"] == [
+            (done, 96) for done in range(16, 97, 16)]
+        assert tiny.read_result(tmp_path / "told") == {"status": "done", "reason": ""}
+
+
+def test_a_pass_that_fails_leaves_its_reason(compute, pairs_file, tmp_path, monkeypatch):
+    result = {"result": str(tmp_path / "result.json"), "events": ""}
+    compute(pairs_file, **result)
+    for values, reason in (({"batch": 0}, "batch: must be at least 1"), ({"bach": 1}, 'unknown key "bach"')):
+        compute(pairs_file, expect=78, **result, **values)
+        assert tiny.read_result(tmp_path)["status"] == "invalid" and reason in tiny.read_result(tmp_path)["reason"]
+    for error, status, code in ((MemoryError("full"), "out_of_memory", 77), (OSError("disk"), "failed", 1)):
+        def fail(*_, error=error):
+            raise error
+        monkeypatch.setattr(refcache, "compute", fail)
+        compute(pairs_file, expect=code, **result)
+        assert tiny.read_result(tmp_path)["status"] == status
+
+
 def test_a_key_changes_with_anything_the_value_depends_on():
     keys = {refcache.sequence_key(*parts) for parts in (
         ([1, 2], [3], "w", "t"), ([1], [2, 3], "w", "t"), ([1, 2], [4], "w", "t"), ([1, 2], [3], "v", "t"),

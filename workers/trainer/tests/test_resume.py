@@ -57,6 +57,16 @@ def test_after_kill_9_the_losses_go_on_bitwise_equal(start, base, tmp_path, pair
     assert [e["step"] for e in tiny.read_events(out, "eval")] == [e["step"] for e in tiny.read_events(undisturbed, "eval")]
 
 
+def test_a_torn_event_line_is_cut_off_before_the_next_one_is_written(start, pairs_file):
+    values = {"max_steps": 4, "checkpoint_every": 2}
+    out = start(pairs_file, **values)
+    with open(os.path.join(out, "events.jsonl"), "a") as file:
+        file.write('{"event": "progress", "pha')
+    start(pairs_file, **values)
+    assert [event["step"] for event in tiny.read_events(out, "step")] == [1, 2, 3, 4]
+    assert tiny.read_events(out, "resume")
+
+
 @pytest.mark.parametrize("harm", ["torn weights", "no marker", "left as tmp"])
 def test_a_checkpoint_that_is_not_whole_is_passed_over(start, pairs_file, harm):
     values = {"max_steps": 6, "checkpoint_every": 2}
@@ -97,7 +107,7 @@ def test_two_ranks_give_the_losses_of_one_and_one_rank_finishes_what_two_began(s
 
 def test_a_rank_does_not_outlive_its_parent(base, tmp_path, pairs_file):
     out = str(tmp_path / "orphan")
-    path = tiny.write_config(tmp_path / "train.json", model_dir=base, data=[pairs_file], out_dir=out, max_steps=100000,
+    path = tiny.write_config(tmp_path / "train.json", model_dir=base, data=[pairs_file], out_dir=out, epochs=100000,
                              pairs_per_step=8, export=[], threads=1)
     # A shell between us and the rank: killing it must end the rank.
     shell = subprocess.Popen(["sh", "-c", f'"{sys.executable}" -m rpo_trainer.train --config "{path}"; true'],

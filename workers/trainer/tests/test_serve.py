@@ -33,10 +33,10 @@ def llama31(tmp_path_factory):
 
 
 @contextlib.contextmanager
-def serving(model):
+def serving(model, cache):
     process = subprocess.Popen(
         [sys.executable, "-m", "rpo_trainer.serve", "--model", model, "--alias", "tiny", "--parallel", "8",
-         "--context", "256", "--threads", "1"], stdout=subprocess.PIPE, env=environment(), text=True)
+         "--context", "256", "--threads", "1", "--cache", str(cache)], stdout=subprocess.PIPE, env=environment(), text=True)
     line = json.loads(process.stdout.readline())
     assert line["model"] == "tiny" and line["url"].startswith("http://127.0.0.1:") and line["url"].endswith("/v1")
     yield line["url"]
@@ -45,8 +45,8 @@ def serving(model):
 
 
 @pytest.fixture(scope="module")
-def server(llama31):
-    with serving(llama31) as url:
+def server(llama31, tmp_path_factory):
+    with serving(llama31, tmp_path_factory.mktemp("cache")) as url:
         yield url
 
 
@@ -85,7 +85,7 @@ def test_prompts_are_token_exact_and_probabilities_equal_those_of_transformers(s
 def test_qwen_models_are_served_with_the_probabilities_of_transformers(family, tmp_path):
     folder = tiny.write_qwen(tmp_path / family, family)
     model, rng = load_model(folder), random.Random(0)
-    with serving(folder) as url:
+    with serving(folder, tmp_path / "cache") as url:
         for length in (5, 90):
             ids = [rng.randrange(256, 350) for _ in range(length)]
             reply = post(url.removesuffix("/v1") + "/completion",
@@ -135,6 +135,37 @@ def test_a_server_that_cannot_start_says_why(tmp_path):
         ended = subprocess.run([sys.executable, "-m", "rpo_trainer.serve", "--model", model], capture_output=True,
                                text=True, env=environment(), timeout=60)
         assert ended.returncode == 78 and reason in ended.stderr and ended.stdout == ""
+
+
+def test_a_folder_is_converted_once_and_again_when_anything_of_it_changes(base, tmp_path, monkeypatch):
+    from rpo_trainer.export import copy_side_files
+
+    folder, cache = tmp_path / "model", tmp_path / "cache"
+    folder.mkdir()
+    copy_side_files(base, folder)
+    with open(os.path.join(base, "model.safetensors"), "rb") as file:
+        weights = file.read()
+    (folder / "model.safetensors").write_bytes(weights)
+    first = gguf.cached(str(folder), str(cache))
+    with monkeypatch.context() as patch:
+        patch.setattr(gguf, "convert", lambda *_: pytest.fail("converted again"))
+        assert gguf.cached(str(folder), str(cache)) == first
+    assert os.listdir(cache) == [os.path.basename(first)]
+
+    (folder / "model.safetensors").write_bytes(weights[:-4] + b"\0\0\0\0")
+    second = gguf.cached(str(folder), str(cache))
+    (folder / "chat_template.jinja").write_text("{{ messages[0].content }}")
+    third = gguf.cached(str(folder), str(cache))
+    assert len({first, second, third}) == len(os.listdir(cache)) == 3
+
+
+def test_a_conversion_that_fails_leaves_nothing_in_the_cache(base, tmp_path):
+    from rpo_trainer.export import copy_side_files
+
+    copy_side_files(base, tmp_path)
+    with pytest.raises(TrainerError, match="no safetensors"):
+        gguf.cached(str(tmp_path), str(tmp_path / "cache"))
+    assert os.listdir(tmp_path / "cache") == []
 
 
 def test_bfloat16_weights_keep_their_values_in_the_file(base, tmp_path):

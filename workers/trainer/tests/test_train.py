@@ -24,7 +24,7 @@ def test_the_first_loss_with_an_untrained_adapter_is_the_methods(start, pairs_g3
 def test_a_run_tells_its_supervisor_everything(start, pairs_file):
     out = start(pairs_file, max_steps=4, eval_every=2, checkpoint_every=2, held_out_fraction=0.2,
                 export=["adapter", "merged", "gguf"])
-    kinds = [event["event"] for event in tiny.read_events(out)]
+    kinds = [event["event"] for event in tiny.read_events(out) if event["event"] != "progress"]
     assert kinds == ["start", "eval", "step", "step", "eval", "checkpoint", "step", "step", "eval", "checkpoint",
                      "export", "export", "export", "done"]
     begin = tiny.read_events(out, "start")[0]
@@ -42,6 +42,34 @@ def test_a_run_tells_its_supervisor_everything(start, pairs_file):
     for key in ("adapter_dir", "merged_dir", "gguf"):
         assert os.path.exists(result[key])
     assert sorted(os.listdir(os.path.join(out, "checkpoints"))) == ["step-000002", "step-000004"]
+
+
+def test_every_silent_phase_says_how_far_it_is(start, pairs_file, monkeypatch):
+    from rpo_trainer import events
+
+    written = []
+    write = events.EventLog.write
+    monkeypatch.setattr(events, "PROGRESS_SECONDS", 0.0)
+    monkeypatch.setattr(events.EventLog, "write",
+                        lambda self, event, **values: (written.append({"event": event, **values}), write(self, event, **values)))
+    out = start(pairs_file, max_steps=1, pairs_per_batch=2, held_out_fraction=0.2, export=["adapter", "merged", "gguf"])
+    phases = {}
+    for event in written:
+        if event["event"] == "progress":
+            phases.setdefault(event["phase"], []).append((event["done"], event["total"]))
+    assert list(phases) == ["load", "reference", "eval", "export"]
+    assert phases["load"] == [(1, 3), (2, 3), (3, 3)]
+    assert phases["reference"] == [(done, 96) for done in range(4, 97, 4)]
+    held_out = tiny.read_events(out, "eval")[0]["pairs"]
+    assert phases["eval"] == [(min(done, held_out), held_out) for done in range(2, held_out + 2, 2)] * 2
+    tensors = phases["export"][0][1]
+    assert phases["export"] == [(done, tensors) for done in range(1, tensors + 1)] * 2
+
+
+def test_progress_is_quiet_between_and_speaks_at_the_end(start, pairs_file):
+    out = start(pairs_file, max_steps=1, pairs_per_batch=1, held_out_fraction=0.2)
+    lines = tiny.read_events(out, "progress")
+    assert [(line["phase"], line["done"] == line["total"]) for line in lines] == [("eval", True)] * 2
 
 
 def test_eight_pairs_are_learnt_to_accuracy_one(start, tmp_path):
