@@ -160,6 +160,14 @@ type TrainOptions struct {
 	StallTimeout Duration `json:"stall_timeout,omitempty"`
 }
 
+// Recipe returns the options with those zeroed that change speed, memory or
+// patience but not what is trained: they must not make another job, so that a
+// run that ran out of memory goes on from its checkpoint with a smaller batch.
+func (o TrainOptions) Recipe() TrainOptions {
+	o.PairsPerBatch, o.CheckpointEvery, o.Processes, o.StallTimeout = 0, 0, 0, 0
+	return o
+}
+
 func (o *TrainOptions) SetDefaults() {
 	setDefault(&o.BaseModel, "base")
 	setDefault(&o.Loss, "rpo")

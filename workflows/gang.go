@@ -4,6 +4,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"rpo/activities/store"
+	"rpo/activities/train"
 	"rpo/schemas"
 )
 
@@ -17,8 +18,12 @@ type gang[Out any] struct {
 	// config is whatever the output depends on beside the input and the content
 	// of the base model.
 	config any
-	// input makes the activity's input.
-	input func(store.OpenStageResult) any
+	// needs are the tables that the activity reads.
+	needs []string
+	// precision is the one asked for, "" for the node's own.
+	precision string
+	// input makes the activity's input; precision is the resolved one.
+	input func(opened store.OpenStageResult, precision string) any
 }
 
 // run shows the same status as a stage of shards does, with no shards.
@@ -37,13 +42,13 @@ func (g gang[Out]) run(ctx workflow.Context, in schemas.StageInput) (out Out, er
 	if err := show(); err != nil {
 		return out, err
 	}
-	opened, err := g.open(ctx, in)
+	opened, precision, err := g.open(ctx, in)
 	if err == nil {
 		status.Job = opened.Job
 		err = show()
 	}
 	if err == nil {
-		err = workflow.ExecuteActivity(withGang(ctx, g.name+" on "+g.base, in.RunOptions), g.activity, g.input(opened)).Get(ctx, &out)
+		err = workflow.ExecuteActivity(withGang(ctx, g.name+" on "+g.base, in.RunOptions), g.activity, g.input(opened, precision)).Get(ctx, &out)
 	}
 	status.Status = schemas.StatusDone
 	if err != nil {
@@ -57,19 +62,19 @@ func (g gang[Out]) run(ctx workflow.Context, in schemas.StageInput) (out Out, er
 
 // open derives the stage's job from its configuration, its input and the content
 // of the base model.
-func (g gang[Out]) open(ctx workflow.Context, in schemas.StageInput) (store.OpenStageResult, error) {
-	var opened store.OpenStageResult
-	var identity string
-	err := workflow.ExecuteActivity(withProbe(ctx, QueueGPU, "look at model "+g.base), describeBase, g.base).Get(ctx, &identity)
+func (g gang[Out]) open(ctx workflow.Context, in schemas.StageInput) (opened store.OpenStageResult, precision string, err error) {
+	var base train.Base
+	err = workflow.ExecuteActivity(withLook(ctx, "look at model "+g.base), describeBase,
+		train.DescribeBaseInput{Model: g.base, Precision: g.precision}).Get(ctx, &base)
 	if err != nil {
-		return opened, err
+		return opened, "", err
 	}
 	err = workflow.ExecuteActivity(withRecords(ctx, "open stage "+g.name), openStage, store.OpenStageInput{
-		Stage: g.name, Manifest: in.Manifest, Split: schemas.SplitTrain, Generation: in.Generation,
+		Stage: g.name, Manifest: in.Manifest, Split: schemas.SplitTrain, Needs: g.needs, Generation: in.Generation,
 		Config: struct {
-			Options  any    `json:"options"`
-			Identity string `json:"identity"`
-		}{g.config, identity},
+			Options any        `json:"options"`
+			Base    train.Base `json:"base"`
+		}{g.config, base},
 	}).Get(ctx, &opened)
-	return opened, err
+	return opened, base.Precision, err
 }

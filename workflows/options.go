@@ -36,6 +36,15 @@ func withProbe(ctx workflow.Context, queue, summary string) workflow.Context {
 	})
 }
 
+// withLook is for a look at a base model, whose weights are read once.
+func withLook(ctx workflow.Context, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue: QueueGPU, Summary: summary,
+		StartToCloseTimeout: 2 * time.Hour, HeartbeatTimeout: time.Minute,
+		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, MaximumAttempts: 3},
+	})
+}
+
 // withGang is for a process that may run for days. A crash goes on from the last
 // checkpoint, so many attempts are cheap.
 func withGang(ctx workflow.Context, summary string, o schemas.RunOptions) workflow.Context {

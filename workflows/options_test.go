@@ -50,6 +50,7 @@ func TestEveryOptionSetFollowsTheRules(t *testing.T) {
 		"withRecords": func(ctx workflow.Context) workflow.Context { return withRecords(ctx, "s") },
 		"withShard":   func(ctx workflow.Context) workflow.Context { return withShard(ctx, QueueLLM, "s", run) },
 		"withProbe":   func(ctx workflow.Context) workflow.Context { return withProbe(ctx, QueueGPU, "s") },
+		"withLook":    func(ctx workflow.Context) workflow.Context { return withLook(ctx, "s") },
 		"withGang":    func(ctx workflow.Context) workflow.Context { return withGang(ctx, "s", run) },
 	}
 	file, err := parser.ParseFile(token.NewFileSet(), "options.go", nil, 0)

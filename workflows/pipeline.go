@@ -51,11 +51,11 @@ func (p *pipeline) run(ctx workflow.Context) (schemas.Summary, error) {
 	in := p.in
 	// Every endpoint is checked before the first stage writes anything.
 	for _, e := range [][2]string{{in.Endpoint, in.Model}, {in.JudgeEndpoint, in.JudgeModel}, {in.ReverseEndpoint, in.ReverseModel}} {
-		if _, err := describe(ctx, e[0], e[1], false); err != nil {
+		if _, err := describe(ctx, e[0], e[1], ""); err != nil {
 			return p.out, err
 		}
 	}
-	if _, err := describe(ctx, in.EvalEndpoint, "", true); err != nil {
+	if _, err := describe(ctx, in.EvalEndpoint, "", in.BaseModel); err != nil {
 		return p.out, err
 	}
 	evalOptions := in.SampleOptions

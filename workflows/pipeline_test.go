@@ -177,6 +177,20 @@ func TestAPipelineChecksAllEndpointsBeforeItWritesAnything(t *testing.T) {
 	}
 }
 
+func TestAPipelineRefusesToCompareUnrelatedModels(t *testing.T) {
+	w := newWorld(3, nil)
+	tr := try(t, w, RunPipelineName, object(`{"profiles":"m","eval_endpoint":"unrelated"}`))
+	failure := tr.failure()
+	if failure.Type() != string(schemas.InvalidInput) || !strings.Contains(failure.Message(), `field "eval_endpoint"`) {
+		t.Errorf("failure %v", failure)
+	}
+	for _, c := range tr.seen.activities {
+		if c.name == openStage {
+			t.Error("a stage was opened all the same")
+		}
+	}
+}
+
 func TestACancelledPipelineCancelsItsRunningStage(t *testing.T) {
 	for _, name := range []string{judgeShard, trainPolicy} {
 		t.Run(name, func(t *testing.T) {

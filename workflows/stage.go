@@ -28,6 +28,8 @@ type stage struct {
 	activity string
 	queue    string
 	split    string
+	// needs are the tables that the activity reads.
+	needs []string
 	// config finds whatever the output depends on beside the input, the identity
 	// of models among it. It is asked once, when the stage opens.
 	config func() (any, error)
@@ -119,7 +121,7 @@ func (r *stageRun) open(ctx workflow.Context) error {
 	}
 	var opened store.OpenStageResult
 	err = workflow.ExecuteActivity(withRecords(ctx, "open stage "+r.name), openStage, store.OpenStageInput{
-		Stage: r.name, Manifest: r.in.Manifest, Split: r.split, Config: config, Generation: r.in.Generation,
+		Stage: r.name, Manifest: r.in.Manifest, Split: r.split, Needs: r.needs, Config: config, Generation: r.in.Generation,
 	}).Get(ctx, &opened)
 	r.p.Job, r.p.ConfigHash, r.p.Shards = opened.Job, opened.ConfigHash, opened.Shards
 	return err

@@ -21,8 +21,9 @@ import (
 func SampleResponses(ctx workflow.Context, in schemas.SampleResponsesInput) (schemas.StageResult, error) {
 	return stage{
 		name: "sample", activity: sampleShard, queue: QueueLLM, split: schemas.SplitTrain,
+		needs: []string{schemas.TableTurn},
 		config: func() (any, error) {
-			model, err := describe(ctx, in.Endpoint, in.Model, false)
+			model, err := describe(ctx, in.Endpoint, in.Model, "")
 			return struct {
 				schemas.SampleOptions
 				Identity string `json:"identity"`
@@ -40,8 +41,9 @@ func SampleResponses(ctx workflow.Context, in schemas.SampleResponsesInput) (sch
 func JudgeResponses(ctx workflow.Context, in schemas.JudgeResponsesInput) (schemas.StageResult, error) {
 	return stage{
 		name: "judge", activity: judgeShard, queue: QueueLLM, split: schemas.SplitTrain,
+		needs: []string{schemas.TableTurn, schemas.TableResponse},
 		config: func() (any, error) {
-			model, err := describe(ctx, in.JudgeEndpoint, in.JudgeModel, false)
+			model, err := describe(ctx, in.JudgeEndpoint, in.JudgeModel, "")
 			return struct {
 				schemas.JudgeOptions
 				Identity string   `json:"identity"`
@@ -60,8 +62,9 @@ func JudgeResponses(ctx workflow.Context, in schemas.JudgeResponsesInput) (schem
 func ReverseConstraints(ctx workflow.Context, in schemas.ReverseConstraintsInput) (schemas.StageResult, error) {
 	return stage{
 		name: "reverse", activity: reverseShard, queue: QueueLLM, split: schemas.SplitTrain,
+		needs: []string{schemas.TableTurn},
 		config: func() (any, error) {
-			model, err := describe(ctx, in.ReverseEndpoint, in.ReverseModel, false)
+			model, err := describe(ctx, in.ReverseEndpoint, in.ReverseModel, "")
 			return struct {
 				schemas.ReverseOptions
 				Identity string   `json:"identity"`
@@ -81,10 +84,12 @@ func BuildPairs(ctx workflow.Context, in schemas.BuildPairsInput) (schemas.PairR
 	var out schemas.PairResult
 	done, err := stage{
 		name: "pair", activity: pairShard, queue: QueueIO, split: schemas.SplitTrain,
+		needs: []string{schemas.TableTurn, schemas.TableResponse, schemas.TableVerdict, schemas.TableOpposite},
 		config: func() (any, error) {
 			return struct {
-				MinMargin int `json:"min_margin"`
-			}{in.MinMargin}, nil
+				MinMargin int      `json:"min_margin"`
+				Versions  []string `json:"versions"`
+			}{in.MinMargin, ruleVersions()}, nil
 		},
 		input: func(s store.Shard) any { return pair.ShardInput{Shard: s, PairOptions: in.PairOptions} },
 		again: func(p *schemas.StageProgress) error {
@@ -103,12 +108,12 @@ func BuildPairs(ctx workflow.Context, in schemas.BuildPairsInput) (schemas.PairR
 // ComputeReference computes the reference log-probabilities of a manifest's pairs.
 func ComputeReference(ctx workflow.Context, in schemas.ComputeReferenceInput) (schemas.StageResult, error) {
 	return gang[schemas.StageResult]{
-		name: "reference", activity: referencePairs, base: in.BaseModel,
+		name: "reference", activity: referencePairs, base: in.BaseModel, precision: in.Precision, needs: []string{schemas.TablePair},
 		config: struct {
-			MaxLength int    `json:"max_length"`
-			Precision string `json:"precision"`
-		}{in.MaxLength, in.Precision},
-		input: func(o store.OpenStageResult) any {
+			MaxLength int `json:"max_length"`
+		}{in.MaxLength},
+		input: func(o store.OpenStageResult, precision string) any {
+			in.Precision = precision
 			return reference.Input{Job: o.Job, ConfigHash: o.ConfigHash, Manifest: in.Manifest, TrainOptions: in.TrainOptions}
 		},
 	}.run(ctx, in.StageInput)
@@ -116,9 +121,14 @@ func ComputeReference(ctx workflow.Context, in schemas.ComputeReferenceInput) (s
 
 // TrainModel trains a model on a manifest of pairs and reference values.
 func TrainModel(ctx workflow.Context, in schemas.TrainModelInput) (schemas.TrainResult, error) {
+	needs := []string{schemas.TablePair, schemas.TableReference}
+	if in.Loss == "sft" {
+		needs = needs[:1]
+	}
 	return gang[schemas.TrainResult]{
-		name: "train", activity: trainPolicy, base: in.BaseModel, config: in.TrainOptions,
-		input: func(o store.OpenStageResult) any {
+		name: "train", activity: trainPolicy, base: in.BaseModel, precision: in.Precision, needs: needs, config: recipe(in.TrainOptions),
+		input: func(o store.OpenStageResult, precision string) any {
+			in.Precision = precision
 			return train.Input{Job: o.Job, ConfigHash: o.ConfigHash, Manifest: in.Manifest, TrainOptions: in.TrainOptions}
 		},
 	}.run(ctx, in.StageInput)
@@ -131,6 +141,7 @@ func EvaluateModel(ctx workflow.Context, in schemas.EvaluateModelInput) (schemas
 	in.Responses = in.EvalResponses
 	done, err := stage{
 		name: "evaluate", activity: evaluateShard, queue: QueueLLM, split: schemas.SplitEval,
+		needs: []string{schemas.TableTurn},
 		config: func() (any, error) {
 			identities := make([]string, 3)
 			for i, d := range []chat.DescribeModelInput{
@@ -139,7 +150,7 @@ func EvaluateModel(ctx workflow.Context, in schemas.EvaluateModelInput) (schemas
 				{Endpoint: in.JudgeEndpoint, Model: in.JudgeModel},
 			} {
 				var err error
-				if identities[i], err = describe(ctx, d.Endpoint, d.Model, false); err != nil {
+				if identities[i], err = describe(ctx, d.Endpoint, d.Model, ""); err != nil {
 					return nil, err
 				}
 			}
@@ -170,17 +181,25 @@ func EvaluateModel(ctx workflow.Context, in schemas.EvaluateModelInput) (schemas
 }
 
 // describe checks an endpoint and returns its model's identity, "" for none.
-// loads demands that it can load trained models.
-func describe(ctx workflow.Context, endpoint, model string, loads bool) (identity string, err error) {
+// evaluates, if not "", demands that it can load models trained from that base.
+func describe(ctx workflow.Context, endpoint, model, evaluates string) (identity string, err error) {
 	if endpoint == "" {
 		return "", nil
 	}
 	err = workflow.ExecuteActivity(withProbe(ctx, QueueLLM, "check endpoint "+endpoint), describeModel,
-		chat.DescribeModelInput{Endpoint: endpoint, Model: model, Loads: loads}).Get(ctx, &identity)
+		chat.DescribeModelInput{Endpoint: endpoint, Model: model, Evaluates: evaluates}).Get(ctx, &identity)
 	return identity, err
 }
 
 // ruleVersions are the versions of all rule profiles: a verdict depends on them.
 func ruleVersions() []string {
 	return []string{rules.Version("rpo"), rules.Version("ifeval"), rules.Version("multi_if")}
+}
+
+// recipe is what of the options determines a trained model. The precision is the
+// node's to resolve.
+func recipe(o schemas.TrainOptions) schemas.TrainOptions {
+	o = o.Recipe()
+	o.Precision = ""
+	return o
 }

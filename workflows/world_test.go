@@ -188,10 +188,13 @@ func (w *world) activities() map[string]any {
 			return w.shard(evaluateShard, in.Shard)
 		},
 		describeModel: func(_ context.Context, in chat.DescribeModelInput) (string, error) {
+			if in.Evaluates != "" && in.Endpoint == "unrelated" {
+				return "", ApplicationError(schemas.Errorf(schemas.InvalidInput, "field \"eval_endpoint\": another model"))
+			}
 			return "identity of " + in.Endpoint + " " + in.Model, w.call(describeModel)
 		},
-		describeBase: func(_ context.Context, name string) (string, error) {
-			return "weights of " + name, w.call(describeBase)
+		describeBase: func(context.Context, train.DescribeBaseInput) (train.Base, error) {
+			return train.Base{Identity: "weights", Precision: "float32"}, w.call(describeBase)
 		},
 		publishVersion: func(_ context.Context, in pair.PublishInput) (schemas.PairResult, error) {
 			return schemas.PairResult{Dataset: in.Dataset, Version: 3, Hash: fmt.Sprintf("%064d", 7), Pairs: 42,

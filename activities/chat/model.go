@@ -59,9 +59,9 @@ type Models interface {
 	// returns what determines the model's replies: its name, or the hash of its
 	// weights where the worker knows them.
 	Identify(ctx context.Context, endpoint, model string) (string, error)
-	// LoadsTrained returns an InvalidInput error if the endpoint cannot load a
-	// model that this system trained.
-	LoadsTrained(endpoint string) error
+	// Evaluates returns an InvalidInput error unless the endpoint serves the named
+	// base model itself and so can load what is trained from it.
+	Evaluates(ctx context.Context, endpoint, base string) error
 }
 
 // Activities check endpoints.
@@ -71,15 +71,16 @@ type Activities struct{ Models Models }
 type DescribeModelInput struct {
 	Endpoint string `json:"endpoint"`
 	Model    string `json:"model"`
-	// Loads demands that the endpoint can load trained models.
-	Loads bool `json:"loads,omitempty"`
+	// Evaluates, if not "", is the base model that the endpoint must serve, and
+	// whose trained successors it must be able to load.
+	Evaluates string `json:"evaluates,omitempty"`
 }
 
 // DescribeModel fails at once if the endpoint is down or speaks nonsense, before
 // anything is written, and returns the model's identity.
 func (a *Activities) DescribeModel(ctx context.Context, in DescribeModelInput) (string, error) {
-	if in.Loads {
-		if err := a.Models.LoadsTrained(in.Endpoint); err != nil {
+	if in.Evaluates != "" {
+		if err := a.Models.Evaluates(ctx, in.Endpoint, in.Evaluates); err != nil {
 			return "", err
 		}
 	}

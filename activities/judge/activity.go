@@ -55,7 +55,7 @@ func (a *Activities) JudgeShard(ctx context.Context, in ShardInput) (schemas.Sha
 func usable(responses []schemas.Response, w *store.Work) []schemas.Response {
 	var out []schemas.Response
 	for _, r := range responses {
-		if r.DuplicateOf == nil && r.FinishReason != "length" {
+		if r.DuplicateOf == nil && r.FinishReason == "stop" {
 			out = append(out, r)
 			continue
 		}

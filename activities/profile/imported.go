@@ -3,7 +3,9 @@ package profile
 import (
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"strconv"
+	"strings"
 
 	"rpo/schemas"
 )
@@ -29,8 +31,8 @@ type Imported struct {
 // Options are the choices of an import.
 type Options struct {
 	// EvalFraction is the share of profiles, 0 to 1, that are held out for
-	// evaluation where the file does not say. The profile's id decides, so that
-	// the same profile always falls on the same side.
+	// evaluation where the file does not say. The combination of constraints
+	// decides, so that equal ones always fall on the same side.
 	EvalFraction float64
 }
 
@@ -41,8 +43,19 @@ func (o Options) validate() error {
 	return nil
 }
 
-func (o Options) split(profileID string) string {
-	sum := sha256.Sum256([]byte(profileID))
+// split draws by the combination of constraints, so that profiles with the same
+// one never stand on both sides.
+func (o Options) split(constraints []schemas.Constraint) string {
+	var demands []string
+	for _, c := range constraints {
+		if c.Rule.IsZero() {
+			demands = append(demands, c.Text)
+		} else {
+			demands = append(demands, strings.Join([]string{c.Rule.Profile, c.Rule.Kind, c.Rule.Args, strconv.FormatBool(c.Rule.Negated)}, "\x00"))
+		}
+	}
+	slices.Sort(demands)
+	sum := sha256.Sum256([]byte(strings.Join(demands, "\x01")))
 	if float64(binary.BigEndian.Uint64(sum[:8])>>11)/(1<<53) < o.EvalFraction {
 		return schemas.SplitEval
 	}
@@ -82,9 +95,6 @@ func (in *Imported) add(source string, d draft, o Options) {
 		Split:     d.split,
 		System:    d.system,
 	}
-	if p.Split == "" {
-		p.Split = o.split(p.ProfileID)
-	}
 	for i, c := range d.demands {
 		text := d.system[c.start:c.end]
 		p.Constraints = append(p.Constraints, schemas.Constraint{
@@ -96,6 +106,9 @@ func (in *Imported) add(source string, d draft, o Options) {
 			Start:        int64(c.start),
 			End:          int64(c.end),
 		})
+	}
+	if p.Split == "" {
+		p.Split = o.split(p.Constraints)
 	}
 	in.Profiles = append(in.Profiles, p)
 	in.Books.OK++

@@ -114,7 +114,7 @@ func TestIdsDependOnTheContentAlone(t *testing.T) {
 func TestTheSplitFollowsTheFraction(t *testing.T) {
 	var file strings.Builder
 	for i := range 400 {
-		file.WriteString(plain(`"id": "a"`, fmt.Sprintf(`"id": "%d"`, i), `"split": "eval", `, "") + "\n")
+		fmt.Fprintf(&file, `{"id":"%d","system":"Name town %d.","constraints":[{"text":"Name town %d."}],"queries":["Where?","Where?"]}`+"\n", i, i/2, i/2)
 	}
 	count := func(f float64) (n int) {
 		in, err := ReadPlain(strings.NewReader(file.String()), "shop", Options{EvalFraction: f})

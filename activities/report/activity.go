@@ -68,19 +68,20 @@ func (a *Activities) WriteReport(ctx context.Context, in WriteInput) (Written, e
 	if err != nil {
 		return out, err
 	}
-	key := "reports/" + model.Job + ".html"
+	var jobs []string
+	for _, stage := range in.Summary.Stages {
+		jobs = append(jobs, stage.Job)
+	}
+	key := "reports/" + schemas.ID("report", jobs...) + ".html"
 	out.Report = a.Store.URI(key)
 	return out, a.Store.Put(ctx, key, page)
 }
 
 func (a *Activities) writeCard(ctx context.Context, in WriteInput) (string, error) {
 	s := in.Summary
-	v, ok, err := store.LatestVersion(ctx, a.Store, s.Dataset)
+	v, err := store.Version(ctx, a.Store, s.Dataset, s.DatasetVersion)
 	if err != nil {
 		return "", err
-	}
-	if !ok || v.Number < s.DatasetVersion {
-		return "", schemas.Errorf(schemas.CorruptData, "data set %s has no version %d", s.Dataset, s.DatasetVersion)
 	}
 	m, err := store.GetManifest(ctx, a.Store, v.Manifest)
 	if err != nil {

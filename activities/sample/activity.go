@@ -74,8 +74,9 @@ func Shard(ctx context.Context, m chat.Model, turns []schemas.Turn, o schemas.Sa
 	if err != nil {
 		return nil, err
 	}
-	if len(turns) > 0 && !slices.ContainsFunc(answers, func(a answer) bool { return a.err == nil }) {
-		// Not one row got through: that is the endpoint's fault, not the rows'.
+	if len(turns) > 1 && !slices.ContainsFunc(answers, func(a answer) bool { return a.err == nil }) {
+		// Not one of several rows got through: that is the endpoint's fault, not
+		// the rows'. A single row may be refused for what it is.
 		return nil, answers[0].err
 	}
 	var rows []schemas.Response

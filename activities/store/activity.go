@@ -22,6 +22,8 @@ type OpenStageInput struct {
 	Manifest string `json:"manifest"`
 	// Split limits the stage to shards of one split.
 	Split string `json:"split"`
+	// Needs are the tables that the stage reads.
+	Needs []string `json:"needs"`
 	// Config is whatever else the output depends on: options, models, versions.
 	Config     any   `json:"config"`
 	Generation int64 `json:"generation"`
@@ -48,6 +50,12 @@ func (a *Activities) OpenStage(ctx context.Context, in OpenStageInput) (OpenStag
 	config, err := canonical(in.Config)
 	if err != nil {
 		return OpenStageResult{}, schemas.Errorf(schemas.Internal, "encode configuration of stage %s: %w", in.Stage, err)
+	}
+	for _, table := range in.Needs {
+		if _, ok := shards[0].Objects[table]; !ok {
+			return OpenStageResult{}, schemas.Errorf(schemas.InvalidInput,
+				"manifest %s is of stage %s and lacks table %q: start stage %s from the manifest of the stage that makes it", in.Manifest, m.Stage, table, in.Stage)
+		}
 	}
 	hash := digest(config)
 	job := schemas.ID("job", in.Stage, hash, contentHash(shards), strconv.FormatInt(in.Generation, 10))

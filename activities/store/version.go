@@ -64,19 +64,29 @@ func LatestVersion(ctx context.Context, s Store, dataset string) (schemas.Datase
 	if newest == 0 {
 		return v, false, nil
 	}
-	key := versionKey(dataset, newest)
+	v, err = Version(ctx, s, dataset, newest)
+	return v, err == nil, err
+}
+
+// Version returns one version of a dataset by its number.
+func Version(ctx context.Context, s Store, dataset string, number int) (schemas.DatasetVersion, error) {
+	var v schemas.DatasetVersion
+	if err := checkName("dataset", dataset); err != nil {
+		return v, err
+	}
+	key := versionKey(dataset, number)
 	data, err := s.Get(ctx, key)
 	if err != nil {
-		return v, false, err
+		return v, err
 	}
 	if err := decodeJSON(s.URI(key), data, &v); err != nil {
-		return schemas.DatasetVersion{}, false, err
+		return schemas.DatasetVersion{}, err
 	}
-	if v.Dataset != dataset || v.Number != newest || v.Hash != schemas.Hash(v.Objects) {
-		return schemas.DatasetVersion{}, false, schemas.Errorf(schemas.CorruptData,
+	if v.Dataset != dataset || v.Number != number || v.Hash != schemas.Hash(v.Objects) {
+		return schemas.DatasetVersion{}, schemas.Errorf(schemas.CorruptData,
 			"read %s: it is version %d of dataset %.100q, or its hash is not that of its objects", s.URI(key), v.Number, v.Dataset)
 	}
-	return v, true, nil
+	return v, nil
 }
 
 func versionKey(dataset string, number int) string {

@@ -242,11 +242,11 @@ func TestABaseModelIsWhatItsFilesHold(t *testing.T) {
 	a := &Activities{Node: j.node}
 	describe := func() string {
 		t.Helper()
-		identity, err := a.DescribeBase(t.Context(), "base")
-		if err != nil {
-			t.Fatal(err)
+		base, err := a.DescribeBase(t.Context(), DescribeBaseInput{Model: "base"})
+		if err != nil || base.Precision != "float32" {
+			t.Fatal(base, err)
 		}
-		return identity
+		return base.Identity
 	}
 	before := describe()
 	dir := j.node.Models["base"]

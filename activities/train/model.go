@@ -2,7 +2,10 @@ package train
 
 import (
 	"context"
+	"fmt"
+	"os"
 	"path/filepath"
+	"sync"
 
 	"rpo/activities/store"
 	"rpo/schemas"
@@ -28,10 +31,29 @@ func Record(ctx context.Context, s store.Store, uri string) (schemas.CommitRecor
 	return r, nil
 }
 
-// DescribeBase returns what a base model is, for the job's identity: the hash of its
-// configuration, weights and tokenizer.
-func (a *Activities) DescribeBase(ctx context.Context, name string) (string, error) {
-	dir, err := a.Node.Folder(name)
+// DescribeBaseInput names a base model and the precision asked for, "" for the
+// device's own.
+type DescribeBaseInput struct {
+	Model     string `json:"model"`
+	Precision string `json:"precision"`
+}
+
+// Base is what a job depends on beside its options: the base model's content and
+// the precision that the node computes in.
+type Base struct {
+	Identity  string `json:"identity"`
+	Precision string `json:"precision"`
+}
+
+// DescribeBase looks at a base model.
+func (a *Activities) DescribeBase(ctx context.Context, in DescribeBaseInput) (Base, error) {
+	identity, err := a.Node.Identity(ctx, in.Model)
+	return Base{Identity: identity, Precision: a.Node.Precision(in.Precision)}, err
+}
+
+// Identity returns the hash of a model's configuration, weights and tokenizer.
+func (n Node) Identity(ctx context.Context, name string) (string, error) {
+	dir, err := n.Folder(name)
 	if err != nil {
 		return "", err
 	}
@@ -42,7 +64,10 @@ func (a *Activities) DescribeBase(ctx context.Context, name string) (string, err
 			return "", schemas.Errorf(schemas.Internal, "list model folder: %w", err)
 		}
 		for _, path := range paths {
-			sum, err := fileSHA256(path)
+			if ctx.Err() != nil {
+				return "", context.Cause(ctx)
+			}
+			sum, err := knownSHA256(path)
 			if err != nil {
 				return "", err
 			}
@@ -50,4 +75,24 @@ func (a *Activities) DescribeBase(ctx context.Context, name string) (string, err
 		}
 	}
 	return schemas.Hash(files), nil
+}
+
+// sums remembers the hashes of large files that do not change: every stage asks
+// for the base model's identity.
+var sums sync.Map // path, size and time of change -> hex sha256
+
+func knownSHA256(path string) (string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", schemas.Errorf(schemas.Internal, "hash file: %w", err)
+	}
+	key := fmt.Sprint(path, info.Size(), info.ModTime().UnixNano())
+	if sum, ok := sums.Load(key); ok {
+		return sum.(string), nil
+	}
+	sum, err := fileSHA256(path)
+	if err == nil {
+		sums.Store(key, sum)
+	}
+	return sum, err
 }

@@ -122,12 +122,26 @@ func TestAnEndpointIsFoundByItsNameOrTheNamesAreListed(t *testing.T) {
 	if e := c.Endpoints["remote"].remote("remote"); e.Name != "remote" || e.Timeout != 7*time.Second || e.Model != "big" {
 		t.Errorf("endpoint %+v", e)
 	}
-	if err := m.LoadsTrained("local"); err != nil {
-		t.Error(err)
+	for name, weights := range map[string]string{"base": "a", "same": "a", "other": "b"} {
+		dir := t.TempDir()
+		for file, text := range map[string]string{"config.json": "{}", "model.safetensors": weights} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		m.node.Models[name] = dir
 	}
-	for name, says := range map[string]string{"remote": "cannot load a trained model", "nowhere": "no endpoint"} {
-		if err := m.LoadsTrained(name); schemas.TypeOf(err) != schemas.InvalidInput || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: %v", name, err)
+	for _, base := range []string{"base", "same"} {
+		if err := m.Evaluates(t.Context(), "local", base); err != nil {
+			t.Errorf("%s: %v", base, err)
+		}
+	}
+	for _, c := range []struct{ endpoint, base, says string }{
+		{"remote", "base", "cannot load a trained model"}, {"nowhere", "base", "no endpoint"},
+		{"local", "other", "two unrelated models"}, {"local", "missing", `no model "missing"`},
+	} {
+		if err := m.Evaluates(t.Context(), c.endpoint, c.base); schemas.TypeOf(err) != schemas.InvalidInput || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%+v: %v", c, err)
 		}
 	}
 	first, release, err := m.Model(t.Context(), "remote", "")

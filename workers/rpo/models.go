@@ -67,6 +67,9 @@ func (m *models) Identify(ctx context.Context, name, model string) (string, erro
 	}
 	remote := e.remote(name)
 	remote.Model = cmp.Or(model, e.Model)
+	if remote.Model == "" {
+		return "", schemas.Errorf(schemas.InvalidInput, "endpoint %q names no model: set model in the worker's configuration or in the input", name)
+	}
 	c, err := chat.New(remote)
 	if err != nil {
 		return "", err
@@ -75,12 +78,26 @@ func (m *models) Identify(ctx context.Context, name, model string) (string, erro
 	return remote.Model, c.Check(ctx)
 }
 
-// LoadsTrained holds for endpoints that the worker serves itself.
-func (m *models) LoadsTrained(name string) error {
+// Evaluates holds for an endpoint that the worker serves itself from the same
+// weights as the base model's: else an evaluation would compare two unrelated
+// models.
+func (m *models) Evaluates(ctx context.Context, name, base string) error {
 	e, err := m.find(name)
-	if err == nil && e.Serve == nil {
-		err = schemas.Errorf(schemas.InvalidInput, "field \"eval_endpoint\": endpoint %q cannot load a trained model: "+
+	if err != nil {
+		return err
+	}
+	if e.Serve == nil {
+		return schemas.Errorf(schemas.InvalidInput, "field \"eval_endpoint\": endpoint %q cannot load a trained model: "+
 			"name an endpoint that the worker's configuration serves itself (serve)", name)
+	}
+	want, err := m.node.Identity(ctx, base)
+	if err != nil {
+		return err
+	}
+	served, err := m.node.Identity(ctx, e.Serve.Model)
+	if err == nil && served != want {
+		err = schemas.Errorf(schemas.InvalidInput, "field \"eval_endpoint\": endpoint %q serves model %q, which is not base_model %q: "+
+			"the evaluation would compare two unrelated models", name, e.Serve.Model, base)
 	}
 	return err
 }

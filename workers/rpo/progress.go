@@ -137,6 +137,8 @@ func (p *progress) attend(ctx context.Context, stage schemas.PipelineStage) erro
 		p.tried = true
 		_, err := p.client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: stage.WorkflowID,
 			UpdateName: workflows.UpdateRetryFailed, WaitForStage: client.WorkflowUpdateStageCompleted})
+		// From here on a parked stage is parked anew.
+		p.settled = true
 		return err
 	}
 	if !p.settled {

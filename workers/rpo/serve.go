@@ -102,9 +102,14 @@ func (m *models) start(ctx context.Context, srv *server, s serve, model string) 
 	if err != nil {
 		return err
 	}
-	srv.name = filepath.Base(s.Model)
+	// The name stands in the provenance of every row, so it says which weights.
+	digest, err := m.servedIdentity(ctx, s, model)
+	if err != nil {
+		return err
+	}
+	srv.name = s.Model + "-" + digest[:12]
 	if model != "" {
-		srv.name = "trained"
+		srv.name = "trained-" + digest[:12]
 	}
 	log, err := os.CreateTemp(m.config.WorkDir, "model-server-*.log")
 	if err != nil {
@@ -191,8 +196,7 @@ func (m *models) weights(ctx context.Context, s serve, model string) (string, er
 // servedIdentity is the hash of the weights that would be served.
 func (m *models) servedIdentity(ctx context.Context, s serve, model string) (string, error) {
 	if model == "" {
-		a := train.Activities{Node: m.node}
-		return a.DescribeBase(ctx, s.Model)
+		return m.node.Identity(ctx, s.Model)
 	}
 	r, err := train.Record(ctx, m.store, model)
 	if err != nil {

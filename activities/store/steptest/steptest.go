@@ -58,8 +58,8 @@ func (m Models) Identify(ctx context.Context, endpoint, model string) (string, e
 	return found.Name, nil
 }
 
-// LoadsTrained implements chat.Models: every scripted endpoint serves any name.
-func (m Models) LoadsTrained(string) error { return nil }
+// Evaluates implements chat.Models: every scripted endpoint serves any name.
+func (m Models) Evaluates(context.Context, string, string) error { return nil }
 
 // Constraint is what a test says of one: the rest follows from its place.
 type Constraint struct {
