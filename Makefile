@@ -18,7 +18,7 @@ test: build $(VENV)/.ready-test test-go test-local test-trainer test-end-to-end
 
 # Vet and test the main module. The store's suite runs against bin/rpo-local.
 test-go: build
-	test -z "$$(gofmt -l $$(git ls-files '*.go'))"
+	test -z "$$(gofmt -l activities schemas workflows workers examples infra)"
 	go vet ./...
 	go test ./...
 

@@ -157,4 +157,6 @@ type Heartbeat struct {
 	Done  int      `json:"done"`
 	Total int      `json:"total"`
 	Loss  *float64 `json:"loss,omitempty"`
+	// Phase says what a trainer does between its steps, and how far it is.
+	Phase string `json:"phase,omitempty"`
 }

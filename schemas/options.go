@@ -80,8 +80,8 @@ func (o SampleOptions) Validate() error {
 
 // JudgeOptions say who judges constraints that have no rule.
 type JudgeOptions struct {
-	// JudgeEndpoint is a name in the worker's configuration. Without it a
-	// constraint that has no rule quarantines its turn.
+	// JudgeEndpoint is a name in the worker's configuration. Without it
+	// the responses to turns with a constraint that has no rule are quarantined.
 	JudgeEndpoint string `json:"judge_endpoint,omitempty"`
 	JudgeModel    string `json:"judge_model,omitempty"`
 }

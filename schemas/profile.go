@@ -1,7 +1,8 @@
 package schemas
 
-// Splits of a data set. A split is a property of the profile, so that no
-// evaluation profile shares a constraint combination with training.
+// Splits of a data set. A split is a property of the profile. Where a file does
+// not say, import draws it by the combination of constraints, so that none stands
+// on both sides.
 const (
 	SplitTrain = "train"
 	SplitEval  = "eval"

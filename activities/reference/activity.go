@@ -35,6 +35,8 @@ type config struct {
 	ModelDir  string   `json:"model_dir"`
 	Data      []string `json:"data"`
 	Out       string   `json:"out"`
+	Events    string   `json:"events"`
+	Result    string   `json:"result"`
 	MaxTokens int      `json:"max_tokens"`
 	Batch     int      `json:"batch"`
 	Device    string   `json:"device"`
@@ -101,7 +103,8 @@ func (a *Activities) compute(ctx context.Context, in Input, m schemas.Manifest) 
 		return r, schemas.Errorf(schemas.Internal, "find model folder: %w", err)
 	}
 	c := config{
-		Version: 1, ModelDir: base, Out: filepath.Join(dir, "reference.parquet"), MaxTokens: in.MaxLength,
+		Version: 1, ModelDir: base, Out: filepath.Join(dir, "reference.parquet"),
+		Events: filepath.Join(dir, "events.jsonl"), Result: filepath.Join(dir, "result.json"), MaxTokens: in.MaxLength,
 		Batch: 16, Device: a.Node.Device, DType: a.Node.Precision(in.Precision), Threads: a.Node.Threads,
 	}
 	if c.Data, err = train.Fetch(ctx, a.Store, pairs, filepath.Join(dir, "data")); err != nil {
@@ -115,12 +118,11 @@ func (a *Activities) compute(ctx context.Context, in Input, m schemas.Manifest) 
 	err = train.Process{
 		Command: []string{a.Node.Python, "-m", "rpo_trainer.reference", "--config", file},
 		Env:     a.Node.Env(), Dir: dir, Log: filepath.Join(dir, "log"),
-		// The pass reports nothing while it runs; its stall is its whole time.
-		Progress: func() schemas.Heartbeat { return schemas.Heartbeat{Total: int(r.Books.In)} },
+		Progress: train.Follow(c.Events),
 		Beat:     func(b schemas.Heartbeat) { activity.RecordHeartbeat(ctx, b) },
 		Stall:    time.Duration(in.StallTimeout), Stopping: activity.GetWorkerStopChannel(ctx),
 	}.Run(ctx)
-	if err != nil {
+	if err = train.Explain(err, c.Result, dir); err != nil {
 		return r, err
 	}
 	activity.GetLogger(ctx).Info("reference pass done", "pairs", r.Books.In, "took", time.Since(started))

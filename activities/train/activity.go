@@ -227,16 +227,17 @@ func (a *Activities) run(ctx context.Context, in Input, c config, dir string) er
 	if ctx.Err() != nil {
 		return err
 	}
-	return a.explain(err, c, dir)
+	return Explain(err, filepath.Join(c.OutDir, "result.json"), dir)
 }
 
-// explain prefers the trainer's own account of a failed run to its exit status.
-func (a *Activities) explain(err error, c config, dir string) error {
+// Explain prefers the trainer's own account of a failed run, its result file, to
+// its exit status.
+func Explain(err error, resultFile, dir string) error {
 	if err == nil || schemas.TypeOf(err) != schemas.Internal {
 		return err
 	}
 	var res result
-	if found, readErr := readJSON(filepath.Join(c.OutDir, "result.json"), &res); readErr == nil && found {
+	if found, readErr := readJSON(resultFile, &res); readErr == nil && found {
 		if named := statusError(res, dir); named != nil {
 			return named
 		}

@@ -3,6 +3,7 @@ package train
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 
@@ -16,7 +17,14 @@ type event struct {
 	Loss       float64 `json:"loss"`
 	TotalSteps int     `json:"total_steps"`
 	Path       string  `json:"path"`
+	Phase      string  `json:"phase"`
+	Done       int     `json:"done"`
+	Total      int     `json:"total"`
 }
+
+// Follow returns a function that reads the progress of a growing file of event
+// lines.
+func Follow(path string) func() schemas.Heartbeat { return (&follower{path: path}).Progress }
 
 // follower reads a growing file of event lines. On resume the trainer cuts what
 // it will do again by putting another file in the place, which is read from its
@@ -26,6 +34,7 @@ type follower struct {
 	file   os.FileInfo // the file that offset is of
 	offset int64
 	beat   schemas.Heartbeat
+	steps  bool // the total number of steps is known
 	// checkpoints are the folders of the checkpoints that were committed since
 	// they were last taken.
 	checkpoints []string
@@ -60,10 +69,18 @@ func (f *follower) Progress() schemas.Heartbeat {
 		}
 		switch e.Event {
 		case "start":
-			f.beat.Total = e.TotalSteps
+			if !f.steps {
+				f.beat.Done = 0 // it counted a phase
+			}
+			f.beat.Total, f.beat.Phase, f.steps = e.TotalSteps, "", true
 		case "step":
 			loss := e.Loss
-			f.beat.Done, f.beat.Loss = e.Step, &loss
+			f.beat.Done, f.beat.Loss, f.beat.Phase = e.Step, &loss, ""
+		case "progress":
+			f.beat.Phase = fmt.Sprintf("%s %d/%d", e.Phase, e.Done, e.Total)
+			if !f.steps { // before the first step, or in a pass that has none
+				f.beat.Done, f.beat.Total = e.Done, e.Total
+			}
 		case "checkpoint":
 			f.checkpoints = append(f.checkpoints, e.Path)
 		}

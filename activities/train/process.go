@@ -147,7 +147,9 @@ func (p Process) stop() <-chan time.Time {
 	return time.After(stopGrace)
 }
 
-func sameProgress(a, b schemas.Heartbeat) bool { return a.Done == b.Done && a.Total == b.Total }
+func sameProgress(a, b schemas.Heartbeat) bool {
+	return a.Done == b.Done && a.Total == b.Total && a.Phase == b.Phase
+}
 
 func tail(path string) string {
 	data, err := os.ReadFile(path)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -44,6 +45,62 @@ func slowly(delay time.Duration, h func(scripted.Parsed) scripted.Reply) func(sc
 	}
 }
 
+// doneQueries notices when a turn of a committed shard is sampled again.
+type doneQueries struct {
+	mu      sync.Mutex
+	queries map[string]bool
+	again   int
+}
+
+func (d *doneQueries) asked(query string) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.queries[query] {
+		d.again++
+	}
+}
+
+// commit takes the queries of all committed shards of the sample stage.
+func (d *doneQueries) commit(t *testing.T, s store.Store, keys map[string]string) {
+	t.Helper()
+	queries := map[string]bool{}
+	for key := range keys {
+		if !strings.Contains(key, "/sample/shard-") {
+			continue
+		}
+		var r schemas.CommitRecord
+		data, err := s.Get(t.Context(), key)
+		if err == nil {
+			err = json.Unmarshal(data, &r)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		turns, err := store.GetRows[schemas.Turn](t.Context(), s, r.Outputs[schemas.TableTurn])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, turn := range turns {
+			queries[turn.Query] = true
+		}
+	}
+	if len(queries) == 0 {
+		t.Fatal("no committed turn to watch")
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.queries, d.again = queries, 0
+}
+
+// forget returns how many were sampled again and stops watching.
+func (d *doneQueries) forget() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	again := d.again
+	d.queries = nil
+	return again
+}
+
 func pipelineInput(manifest string, generation int64) schemas.RunPipelineInput {
 	var in schemas.RunPipelineInput
 	in.Profiles, in.Generation, in.EvalEndpoint = manifest, generation, "local"
@@ -56,7 +113,11 @@ func pipelineInput(manifest string, generation int64) schemas.RunPipelineInput {
 
 func TestAWorkerKilledWhileSamplingAndWhileTrainingLosesNothing(t *testing.T) {
 	l := startLocal(t)
-	endpoint := scripted.New(t, slowly(60*time.Millisecond, scripted.PerChoice(answer)))
+	done := &doneQueries{}
+	endpoint := scripted.New(t, slowly(60*time.Millisecond, scripted.PerChoice(func(p scripted.Parsed, seed int64) string {
+		done.asked(p.Last())
+		return answer(p, seed)
+	})))
 	config := l.config(t, endpoint.URL)
 	manifest := l.importProfiles(t, profiles(t, l.dir, 72), "--profiles-per-shard", "8")
 	c, s := l.client(t), l.store(t)
@@ -81,6 +142,7 @@ func TestAWorkerKilledWhileSamplingAndWhileTrainingLosesNothing(t *testing.T) {
 		t.Fatalf("all %d shards were committed before the kill: make the endpoint slower", n)
 	}
 	before := snapshot(t, s, "runs/")
+	done.commit(t, s, before)
 
 	kill = l.worker(t, config)
 	await(t, "a checkpoint", func() bool {
@@ -115,6 +177,9 @@ func TestAWorkerKilledWhileSamplingAndWhileTrainingLosesNothing(t *testing.T) {
 		if strings.Contains(key, "/shard-") && after[key] != sum {
 			t.Errorf("%s was written again after it was committed", key)
 		}
+	}
+	if again := done.forget(); again > 0 {
+		t.Errorf("%d turns of committed shards were sampled again", again)
 	}
 	checkSteps(t, s, disturbed, 12)
 

@@ -20,7 +20,7 @@ import (
 
 const (
 	// startWithin bounds the start of a model server.
-	startWithin = 2 * time.Minute
+	startWithin = 10 * time.Minute
 	// idleAfter is how long a server outlives its last user: the next shard
 	// comes soon.
 	idleAfter = time.Minute
@@ -117,7 +117,7 @@ func (m *models) start(ctx context.Context, srv *server, s serve, model string) 
 	}
 	cmd := exec.Command(m.config.Python, "-m", "rpo_trainer.serve", "--model", path, "--port", "0", "--alias", srv.name,
 		"--parallel", strconv.Itoa(cmp.Or(s.Slots, 16)), "--context", strconv.Itoa(cmp.Or(s.Context, 4096)),
-		"--threads", strconv.Itoa(cmp.Or(s.Threads, 2)))
+		"--threads", strconv.Itoa(cmp.Or(s.Threads, 2)), "--cache", filepath.Join(m.config.WorkDir, "models"))
 	cmd.Env = append(os.Environ(), m.node.Env()...)
 	cmd.Stderr = log
 	ready := make(chan []byte, 1)
