@@ -124,8 +124,11 @@ func (b *badStack) startForm(t *testing.T) {
 		{"a manifest that does not exist", "", fmt.Sprintf(`{"profiles": %q, "eval_endpoint": "local"}`, object("imports/gone.json")), schemas.NotFound, []string{object("imports/gone.json"), "does not exist"}},
 		{"a manifest that is none", workflows.SampleResponsesName, fmt.Sprintf(`{"manifest": %q}`, object(anObject)), schemas.CorruptData, []string{object(anObject)}},
 		{"an unknown base model", workflows.ComputeReferenceName, fmt.Sprintf(`{"manifest": %q, "base_model": "lama"}`, b.manifest), schemas.InvalidInput, []string{`field "base_model"`, `no model "lama"`, "base"}},
-		{"a manifest without pairs", workflows.ComputeReferenceName, fmt.Sprintf(`{"manifest": %q}`, b.manifest), schemas.InvalidInput, []string{b.manifest, "no pairs"}},
-		{"training without pairs", workflows.TrainModelName, fmt.Sprintf(`{"manifest": %q}`, b.manifest), schemas.InvalidInput, []string{b.manifest, "no pairs", "reference"}},
+		{"an unknown base model of a pipeline", "", fmt.Sprintf(`{"profiles": %q, "endpoint": "local", "base_model": "lama"}`, b.manifest), schemas.InvalidInput, []string{`field "base_model"`, `no model "lama"`}},
+		{"judging without responses", workflows.JudgeResponsesName, fmt.Sprintf(`{"manifest": %q}`, b.manifest), schemas.InvalidInput, []string{b.manifest, `lacks table "response"`}},
+		{"pairing without verdicts", workflows.BuildPairsName, fmt.Sprintf(`{"manifest": %q}`, b.manifest), schemas.InvalidInput, []string{b.manifest, `lacks table "response"`}},
+		{"a reference of no pairs", workflows.ComputeReferenceName, fmt.Sprintf(`{"manifest": %q}`, b.manifest), schemas.InvalidInput, []string{b.manifest, `lacks table "pair"`}},
+		{"training without pairs", workflows.TrainModelName, fmt.Sprintf(`{"manifest": %q}`, b.manifest), schemas.InvalidInput, []string{b.manifest, `lacks table "pair"`}},
 		{"a trained model that is none", workflows.EvaluateModelName, fmt.Sprintf(`{"manifest": %q, "endpoint": "local", "trained_model": %q}`, b.manifest, b.manifest), schemas.InvalidInput, []string{b.manifest, "is not the record of a trained model"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
