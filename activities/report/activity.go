@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"rpo/activities/store"
 	"rpo/activities/train"
@@ -89,7 +90,10 @@ func (a *Activities) writeCard(ctx context.Context, in WriteInput) (string, erro
 	}
 	folder := fmt.Sprintf("datasets/%s/v%06d/", s.Dataset, s.DatasetVersion)
 	card := Card{Dataset: s.Dataset, Version: s.DatasetVersion, Hash: s.DatasetHash, Pairs: s.Pairs, PairsByG: s.PairsByG,
-		Model: in.Input.Model, Summary: &s, Books: m.Books}
+		Summary: &s, Books: m.Books}
+	if err := a.provenance(ctx, m, v.Objects[0], &card); err != nil {
+		return "", err
+	}
 	for i, o := range v.Objects {
 		path := fmt.Sprintf("data/train-%05d-of-%05d.parquet", i, len(v.Objects))
 		data, err := a.Store.Get(ctx, o.Key)
@@ -106,6 +110,25 @@ func (a *Activities) writeCard(ctx context.Context, in WriteInput) (string, erro
 		return "", err
 	}
 	return a.Store.URI(folder + "README.md"), a.Store.Put(ctx, folder+"README.md", text)
+}
+
+// provenance says of the first pairs who sampled and judged them, and of the
+// first profiles where they come from.
+func (a *Activities) provenance(ctx context.Context, m schemas.Manifest, first schemas.Object, card *Card) error {
+	pairs, err := store.GetRows[schemas.Pair](ctx, a.Store, first)
+	if err != nil {
+		return err
+	}
+	card.Model, card.JudgedBy = pairs[0].Model, strings.Join(pairs[0].JudgedBy, ", ")
+	objects := m.Objects(schemas.TableProfile)
+	if len(objects) == 0 {
+		return nil
+	}
+	profiles, err := store.GetRows[schemas.Profile](ctx, a.Store, objects[0])
+	if err == nil && len(profiles) > 0 {
+		card.Sources = profiles[0].Source
+	}
+	return err
 }
 
 // examples returns a few pairs with the largest margins of the first shard.

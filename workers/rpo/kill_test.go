@@ -203,6 +203,14 @@ func TestAWorkerKilledWhileSamplingAndWhileTrainingLosesNothing(t *testing.T) {
 		t.Errorf("%d dialogues and %d responses, want 128 and 640", disturbed.Dialogues, disturbed.Responses)
 	}
 	checkPairs(t, s, disturbed)
+	key, err := s.Key(disturbed.Card)
+	if err != nil {
+		t.Fatal(err)
+	}
+	card, err := s.Get(t.Context(), key)
+	if err != nil || !strings.Contains(string(card), "`scripted`") || !strings.Contains(string(card), "rpo/1") {
+		t.Errorf("the card does not say who sampled and judged: %v\n%s", err, card)
+	}
 }
 
 // checkSteps demands each training step once, over all attempts.

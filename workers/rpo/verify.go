@@ -13,7 +13,7 @@ import (
 
 func verifyCommand(_ context.Context, args []string) error {
 	flags := flag.NewFlagSet("verify", flag.ContinueOnError)
-	profile := flags.String("profile", "ifeval", "rule profile: ifeval or multi_if")
+	profile := flags.String("profile", "ifeval", "rule profile: ifeval, multi_if or rpo")
 	summarize := flags.Bool("summary", false, "print counts by kind, and agreement where lines bring verdicts")
 	rest, err := parseArguments(flags, args)
 	if err != nil {
