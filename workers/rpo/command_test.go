@@ -149,12 +149,12 @@ func TestASummaryShowsEveryFigure(t *testing.T) {
 		Dialogues: 11, Responses: 55, Verdicts: 165, Quarantined: 4, Pairs: 30, PairsByG: map[string]int64{"10": 1, "2": 9, "1": 20},
 		TrainSteps: 12, LossFirst: 0.77096, LossLast: 0.5, RewardAccuracy: &accuracy,
 		BaseSatisfaction: 0.61, TrainedSatisfaction: 0.84, EvalVerdicts: 1234, EvalProfiles: 77, Difference: 0.23, DifferenceCI95: [2]float64{0.2, 0.26},
-		Dataset: "tiny", DatasetVersion: 3, DatasetHash: "abc", Report: "/tmp/report.html",
+		Dataset: "tiny", DatasetVersion: 3, DatasetHash: "abc", Report: "report.html",
 	}
 	var out strings.Builder
 	printSummary(&out, s)
 	for _, part := range []string{"11", "55", "165", "quarantined rows       4", "30 (g=1: 20, g=2: 9, g=10: 1)", "12, loss 0.7710 -> 0.5000", "0.912",
-		"base 0.610, trained 0.840 (1234 verdicts each on 77 held-out profiles)", "+0.230, 95 % interval [+0.200, +0.260]", "tiny version 3, hash abc", "/tmp/report.html"} {
+		"base 0.610, trained 0.840 (1234 verdicts each on 77 held-out profiles)", "+0.230, 95 % interval [+0.200, +0.260]", "tiny version 3, hash abc", "report.html"} {
 		if !strings.Contains(out.String(), part) {
 			t.Errorf("the summary does not say %q:\n%s", part, out.String())
 		}
