@@ -44,10 +44,10 @@ clean:
 	rm -rf bin .rpo
 
 bin/rpo: go.mod go.sum $(shell find activities schemas workers/rpo workflows -type f -not -name '*_test.go' -not -path '*/testdata/*' 2>/dev/null)
-	go build -trimpath -o $@ ./workers/rpo
+	go build -trimpath -buildvcs=false -o $@ ./workers/rpo
 
 bin/rpo-local: $(shell find infra/local -name '*.go' -not -name '*_test.go') infra/local/go.mod infra/local/go.sum
-	cd infra/local && go build -trimpath -ldflags='-s -w' -o ../../$@ .
+	cd infra/local && go build -trimpath -buildvcs=false -ldflags='-s -w' -o ../../$@ .
 
 # Every requirement is pinned with its hash; nothing comes from a model hub.
 $(VENV)/.ready: workers/trainer/requirements.txt

@@ -17,7 +17,7 @@ tiny=$root/examples/tiny
 work=${1:-$(mktemp -d)}
 mkdir -p "$work"
 
-go build -o "$work/world" ./examples/tiny/world
+go build -buildvcs=false -o "$work/world" ./examples/tiny/world
 "$work/world" profiles -out "$tiny/profiles.jsonl"
 
 # text NAME SEED FLAGS...
