@@ -6,7 +6,8 @@ import (
 )
 
 // The option structs below are embedded in workflow inputs, so that RunPipeline
-// takes in one flat object what its stages take alone.
+// takes in one flat object what its stages take alone. A zero or absent value
+// means the default.
 
 // RunOptions are common to all stages.
 type RunOptions struct {
@@ -38,7 +39,8 @@ func (o RunOptions) Validate() error {
 	return nil
 }
 
-// SampleOptions say how responses are sampled (METHOD.md: N = 5, temperature 1).
+// SampleOptions say how responses are sampled (arXiv 2505.22172, section 3.3: N = 5,
+// temperature 1).
 type SampleOptions struct {
 	// Endpoint is a name in the worker's configuration. Default "policy".
 	Endpoint string `json:"endpoint,omitempty"`

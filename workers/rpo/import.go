@@ -124,4 +124,23 @@ func printImport(in profile.Imported) {
 	for _, line := range mostFrequent(reasons, 8) {
 		fmt.Fprintln(os.Stderr, "  "+line)
 	}
+	constraints, ruled, eval := 0, 0, 0
+	for _, p := range in.Profiles {
+		if p.Split == schemas.SplitEval {
+			eval++
+		}
+		for _, c := range p.Constraints {
+			constraints++
+			if !c.Rule.IsZero() {
+				ruled++
+			}
+		}
+	}
+	fmt.Fprintf(os.Stderr, "%d of %d constraints have a rule; %d profiles are held out for evaluation\n", ruled, constraints, eval)
+	if ruled < constraints {
+		fmt.Fprintln(os.Stderr, "the rest need judge_endpoint and reverse_endpoint")
+	}
+	if eval == 0 || eval == len(in.Profiles) {
+		fmt.Fprintln(os.Stderr, "RunPipeline needs profiles of both splits: raise or lower --eval-fraction, or set split in the file")
+	}
 }

@@ -89,7 +89,11 @@ class Trainer:
         group = self.group
         response_tokens = sum(len(self.pairs[index].responses[0]) for index in indices)
         divisor = response_tokens if self.config.loss == "sft" else len(indices)
-        place = {index: row for row, index in enumerate(indices)}
+        # A step that spans the border of two epochs may hold a pair twice, on any two
+        # ranks: each occurrence fills its share of all the pair's rows.
+        places = {}
+        for row, index in enumerate(indices):
+            places.setdefault(index, []).append(row)
         # The last row carries the stop flag and the number of tokens.
         table = torch.zeros(len(indices) + 1, meters.COLUMNS, dtype=torch.float64, device=group.device)
         tokens = 0
@@ -99,7 +103,8 @@ class Trainer:
                 if train:
                     (losses.sum() * (batch.weight / divisor)).backward()
             if batch.weight:
-                table[[place[index] for index in batch.pairs]] = rows
+                for index, figures in zip(batch.pairs, rows):
+                    table[places[index]] += figures / len(places[index])
             tokens += batch.tokens
             if progress:
                 progress.add(len(batch.pairs) * group.world_size)  # the other ranks are about as far

@@ -21,6 +21,14 @@ def test_the_first_loss_with_an_untrained_adapter_is_the_methods(start, pairs_g3
     assert losses(out) == [result["loss_first"]]
 
 
+def test_a_step_that_holds_a_pair_twice_counts_it_twice(start, pairs_g3):
+    # More pairs a step than there are: a step spans the border of two epochs.
+    out = start(pairs_g3, max_steps=1, pairs_per_step=3 * pq.read_table(pairs_g3).num_rows, epochs=5, held_out_fraction=0)
+    result = tiny.read_result(out)
+    assert result["status"] == "done", result["reason"]
+    assert result["loss_first"] == pytest.approx(0.77096, abs=2e-5)
+
+
 def test_a_run_tells_its_supervisor_everything(start, pairs_file):
     out = start(pairs_file, max_steps=4, eval_every=2, checkpoint_every=2, held_out_fraction=0.2,
                 export=["adapter", "merged", "gguf"])
