@@ -51,6 +51,6 @@ func Sniff(first []byte) (format string, err error) {
 	case len(fields) > 0 && !whole:
 		return "", schemas.Errorf(schemas.InvalidInput, "import: cannot tell the format from the first %d bytes; is the first line one whole JSON object?", len(first))
 	}
-	return "", schemas.Errorf(schemas.InvalidInput, "import: cannot tell the format from %s; the first line must be a JSON object with "+
+	return "", schemas.Errorf(schemas.InvalidInput, "import: cannot tell the format from the line %s: it must be a JSON object with "+
 		"instruction_id_list and messages (System-IFEval), instruction_id_list and prompt (IFEval), or system and constraints (profiles)", shown(first))
 }
