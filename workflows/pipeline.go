@@ -7,6 +7,7 @@ import (
 	"go.temporal.io/sdk/workflow"
 
 	"rpo/activities/report"
+	"rpo/activities/store"
 	"rpo/schemas"
 )
 
@@ -57,6 +58,16 @@ func (p *pipeline) run(ctx workflow.Context) (schemas.Summary, error) {
 	}
 	if _, err := describe(ctx, in.EvalEndpoint, "", in.BaseModel); err != nil {
 		return p.out, err
+	}
+	// So are the profiles of both splits: without the one there is nothing to train
+	// on, without the other the run would fail only after training.
+	for _, split := range []string{schemas.SplitTrain, schemas.SplitEval} {
+		err := workflow.ExecuteActivity(withRecords(ctx, "look for "+split+" profiles"), openStage, store.OpenStageInput{
+			Stage: "pipeline", Manifest: in.Profiles, Split: split, Needs: []string{schemas.TableTurn},
+		}).Get(ctx, nil)
+		if err != nil {
+			return p.out, err
+		}
 	}
 	evalOptions := in.SampleOptions
 	if evalOptions.Endpoint != in.EvalEndpoint {

@@ -104,8 +104,11 @@ func TestEachStageOfAPipelineStartsFromWhatTheOneBeforeMade(t *testing.T) {
 		if c.name != openStage {
 			continue
 		}
-		opened++
 		in := c.args[0].(store.OpenStageInput)
+		if in.Stage == "pipeline" { // the look for both splits
+			continue
+		}
+		opened++
 		from := want[in.Stage]
 		if !strings.HasPrefix(from, "s3://") {
 			from = "s3://rpo/manifests/" + from + ".json"
@@ -129,7 +132,7 @@ func TestEachStageOfAPipelineStartsFromWhatTheOneBeforeMade(t *testing.T) {
 }
 
 func TestAPipelineFailsWithTheInnermostMessageOfTheStageThatFailed(t *testing.T) {
-	of := map[string]string{"sample": openStage, "pair": publishVersion, "reference": referencePairs, "train": trainPolicy, "evaluate": compareArms}
+	of := map[string]string{"sample": listShards, "pair": publishVersion, "reference": referencePairs, "train": trainPolicy, "evaluate": compareArms}
 	for stage, name := range of {
 		t.Run(stage, func(t *testing.T) {
 			w := newWorld(2, nil)
@@ -177,6 +180,20 @@ func TestAPipelineChecksAllEndpointsBeforeItWritesAnything(t *testing.T) {
 	}
 }
 
+func TestAPipelineLooksForBothSplitsBeforeItSamples(t *testing.T) {
+	w := newWorld(2, nil)
+	w.fails = map[string]error{openStage: schemas.Errorf(schemas.InvalidInput, "manifest m has no profiles of split eval")}
+	tr := try(t, w, RunPipelineName, object(pipelineInput))
+	if e := tr.failure(); e.Message() != "manifest m has no profiles of split eval" {
+		t.Errorf("got %s", e.Message())
+	}
+	for _, c := range tr.seen.activities {
+		if c.name == listShards || c.name == sampleShard {
+			t.Errorf("%s was started all the same", c.name)
+		}
+	}
+}
+
 func TestAPipelineRefusesToCompareUnrelatedModels(t *testing.T) {
 	w := newWorld(3, nil)
 	tr := try(t, w, RunPipelineName, object(`{"profiles":"m","eval_endpoint":"unrelated"}`))
@@ -186,7 +203,7 @@ func TestAPipelineRefusesToCompareUnrelatedModels(t *testing.T) {
 	}
 	for _, c := range tr.seen.activities {
 		if c.name == openStage {
-			t.Error("a stage was opened all the same")
+			t.Error("the profiles were read all the same")
 		}
 	}
 }

@@ -37,8 +37,9 @@ func (a *Activities) PublishVersion(ctx context.Context, in PublishInput) (schem
 	if out.Pairs == 0 {
 		return out, schemas.Errorf(schemas.InvalidInput,
 			"no pairs: every turn's responses have the same verdicts, or were dropped "+
-				"(%d irreversible, %d below min_margin, %d unverified); raise responses or temperature",
-			m.Counts["dropped_irreversible"], m.Counts["dropped_small_margin"], m.Counts["dropped_unverified"])
+				"(%d irreversible, %d below min_margin, %d unverified), or have no verdicts (%d of %d); "+
+				"raise responses or temperature, and look at what the judge stage set aside",
+			m.Counts["dropped_irreversible"], m.Counts["dropped_small_margin"], m.Counts["dropped_unverified"], m.Books.Skipped, m.Books.In)
 	}
 	v, err := store.PublishVersion(ctx, a.Store, schemas.DatasetVersion{
 		Dataset: in.Dataset, Hash: schemas.Hash(objects), Objects: objects,

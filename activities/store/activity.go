@@ -45,7 +45,7 @@ func (a *Activities) OpenStage(ctx context.Context, in OpenStageInput) (OpenStag
 	}
 	shards := splitShards(m, in.Split)
 	if len(shards) == 0 {
-		return OpenStageResult{}, schemas.Errorf(schemas.InvalidInput, "manifest %s has no shard of split %q", in.Manifest, in.Split)
+		return OpenStageResult{}, schemas.Errorf(schemas.InvalidInput, "manifest %s has no profiles of split %q: import with an --eval-fraction between 0 and 1, or set split in the file", in.Manifest, in.Split)
 	}
 	config, err := canonical(in.Config)
 	if err != nil {

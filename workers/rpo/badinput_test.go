@@ -37,7 +37,9 @@ type badStack struct {
 	bucket   *store.S3
 	config   map[string]any
 	manifest string
-	before   map[string]string
+	// trainOnly has no evaluation profiles.
+	trainOnly string
+	before    map[string]string
 }
 
 func TestBadInputIsRefusedAtOnceAndNothingIsWritten(t *testing.T) {
@@ -64,6 +66,7 @@ func TestBadInputIsRefusedAtOnceAndNothingIsWritten(t *testing.T) {
 		},
 	}
 	b.manifest = l.importProfiles(t, profiles(t, l.dir, 9), "--profiles-per-shard", "9")
+	b.trainOnly = l.importProfiles(t, profiles(t, t.TempDir(), 8))
 	t.Setenv(keyVariable, secretKey)
 	l.worker(t, writeJSON(t, l.dir, "worker.json", b.config))
 	b.before = snapshot(t, b.bucket, "")
@@ -125,6 +128,7 @@ func (b *badStack) startForm(t *testing.T) {
 		{"a manifest that is none", workflows.SampleResponsesName, fmt.Sprintf(`{"manifest": %q}`, object(anObject)), schemas.CorruptData, []string{object(anObject)}},
 		{"an unknown base model", workflows.ComputeReferenceName, fmt.Sprintf(`{"manifest": %q, "base_model": "lama"}`, b.manifest), schemas.InvalidInput, []string{`field "base_model"`, `no model "lama"`, "base"}},
 		{"an unknown base model of a pipeline", "", fmt.Sprintf(`{"profiles": %q, "endpoint": "local", "base_model": "lama"}`, b.manifest), schemas.InvalidInput, []string{`field "base_model"`, `no model "lama"`}},
+		{"a pipeline without evaluation profiles", "", fmt.Sprintf(`{"profiles": %q, "endpoint": "local"}`, b.trainOnly), schemas.InvalidInput, []string{b.trainOnly, `no profiles of split "eval"`, "--eval-fraction"}},
 		{"judging without responses", workflows.JudgeResponsesName, fmt.Sprintf(`{"manifest": %q}`, b.manifest), schemas.InvalidInput, []string{b.manifest, `lacks table "response"`}},
 		{"pairing without verdicts", workflows.BuildPairsName, fmt.Sprintf(`{"manifest": %q}`, b.manifest), schemas.InvalidInput, []string{b.manifest, `lacks table "response"`}},
 		{"a reference of no pairs", workflows.ComputeReferenceName, fmt.Sprintf(`{"manifest": %q}`, b.manifest), schemas.InvalidInput, []string{b.manifest, `lacks table "pair"`}},
