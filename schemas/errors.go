@@ -45,6 +45,8 @@ type Error struct {
 	Message string
 	// RetryAfter is the delay that a server asked for; 0 if it asked for none.
 	RetryAfter time.Duration
+	// Spent is what the failed work had spent.
+	Spent Spending
 	// Cause is reachable through errors.Is; its text is part of Message.
 	Cause error
 }

@@ -62,12 +62,10 @@ type CommitRecord struct {
 	Books   Books             `json:"books"`
 	// Counts holds what else the stage wants summed over its shards, by name.
 	Counts map[string]int64 `json:"counts,omitempty"`
-	// Calls, PromptTokens and CompletionTokens are what this attempt used.
-	Calls            int64  `json:"calls"`
-	PromptTokens     int64  `json:"prompt_tokens"`
-	CompletionTokens int64  `json:"completion_tokens"`
-	ConfigHash       string `json:"config_hash"`
-	CodeVersion      string `json:"code_version"`
+	// Spending is what the attempts of this activity used.
+	Spending
+	ConfigHash  string `json:"config_hash"`
+	CodeVersion string `json:"code_version"`
 }
 
 // ManifestShard is one shard of a manifest.
@@ -144,6 +142,8 @@ type ShardResult struct {
 	Shard  int   `json:"shard"`
 	Reused bool  `json:"reused"`
 	Books  Books `json:"books"`
+	// Spent is what this activity spent, whoever committed the shard.
+	Spent Spending `json:"spent,omitzero"`
 }
 
 // ResultOf shortens a commit record.
@@ -157,6 +157,8 @@ type Heartbeat struct {
 	Done  int      `json:"done"`
 	Total int      `json:"total"`
 	Loss  *float64 `json:"loss,omitempty"`
+	// Spent is what this activity has spent so far, over its attempts.
+	Spent Spending `json:"spent,omitzero"`
 	// Phase says what a trainer does between its steps, and how far it is.
 	Phase string `json:"phase,omitempty"`
 }

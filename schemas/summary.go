@@ -66,10 +66,8 @@ type StageResult struct {
 	Failed []ShardFailure   `json:"failed,omitempty"`
 	Books  Books            `json:"books"`
 	Counts map[string]int64 `json:"counts,omitempty"`
-	// Calls, PromptTokens and CompletionTokens sum what the commits used.
-	Calls            int64 `json:"calls"`
-	PromptTokens     int64 `json:"prompt_tokens"`
-	CompletionTokens int64 `json:"completion_tokens"`
+	// Spending sums what the commits used.
+	Spending
 }
 
 // ShardFailure says why a shard has no commit record.

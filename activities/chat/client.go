@@ -94,7 +94,7 @@ func (c *Client) Complete(ctx context.Context, req Request) (Response, error) {
 				step, refused = 1, true
 				continue
 			}
-			return Response{}, err
+			return total, err
 		}
 		if refused {
 			c.rememberRefusal(int64(req.N))

@@ -12,8 +12,9 @@ import (
 // Completer turns a conversation into choices.
 //
 // Complete returns exactly req.N choices (one if req.N is 0) in the order of
-// their sample index, or an error and no choices. Every error is a
-// *schemas.Error:
+// their sample index, or an error. With an error, the Response holds what was
+// answered and paid before it: the first so many choices, Calls and Usage. Every
+// error is a *schemas.Error:
 //
 //   - InvalidInput: the request cannot be answered by this model as it is (a
 //     prompt longer than the context, a schema the server refuses), or the

@@ -26,35 +26,43 @@ const (
 	againTemperature = 0.5
 )
 
-// Ask asks for one choice until accept takes its text. used sums what all
-// requests took; it has choices if the model replied at all. A reply that stays
-// unacceptable is a CorruptData error that says why the last one was.
-func (m Model) Ask(ctx context.Context, req Request, accept func(text string) error) (used Response, err error) {
+// Ask asks for one choice until accept takes its text. replied says that the
+// model replied at all. A reply that stays unacceptable is a CorruptData error
+// that says why the last one was.
+func (m Model) Ask(ctx context.Context, req Request, accept func(text string) error) (replied bool, err error) {
 	for range validReplies {
 		resp, callErr := m.Complete(ctx, req)
-		used.Calls += resp.Calls
-		used.Usage.PromptTokens += resp.Usage.PromptTokens
-		used.Usage.CompletionTokens += resp.Usage.CompletionTokens
 		if callErr != nil {
-			return used, callErr
+			return replied, callErr
 		}
-		used.Choices = resp.Choices
+		replied = true
 		if err = accept(resp.Choices[0].Text); err == nil {
-			return used, nil
+			return true, nil
 		}
 		req.Seed, req.Temperature = req.Seed+1, againTemperature
 	}
-	return used, schemas.Errorf(schemas.CorruptData, "%d replies of model %s were invalid, the last one: %w", validReplies, m.Name, err)
+	return true, schemas.Errorf(schemas.CorruptData, "%d replies of model %s were invalid, the last one: %w", validReplies, m.Name, err)
+}
+
+// Use names a model and the work that it is used for.
+type Use struct {
+	// Endpoint is a name in the worker's configuration. Model may be "" for the
+	// endpoint's own.
+	Endpoint, Model string
+	// Generation keeps replies of one generation from answering another's calls.
+	Generation int64
+	// Meter counts what the calls take and bounds it.
+	Meter *Meter
 }
 
 // Models finds the models that inputs name. What stands behind a name, address,
 // key and limits, is the worker's own configuration, so that nobody who may start
 // a workflow can make a worker call elsewhere.
 type Models interface {
-	// Model returns a model that stays usable until release is called. model may
-	// be "" for the endpoint's own. An unknown name is an InvalidInput error that
-	// lists the names there are.
-	Model(ctx context.Context, endpoint, model string) (m Model, release func(), err error)
+	// Model returns a model that stays usable until release is called. Its calls
+	// are answered from the call cache where it holds them, else metered and made.
+	// An unknown name is an InvalidInput error that lists the names there are.
+	Model(ctx context.Context, use Use) (m Model, release func(), err error)
 	// Identify checks that the endpoint answers and speaks the protocol, and
 	// returns what determines the model's replies: its name, or the hash of its
 	// weights where the worker knows them.

@@ -28,12 +28,13 @@ type ShardInput struct {
 // same seeds, and judges the answers. The books count turns and responses of
 // both arms.
 func (a *Activities) EvaluateShard(ctx context.Context, in ShardInput) (schemas.ShardResult, error) {
+	meter := chat.NewMeter(ctx, in.Allowance)
 	r, reused, err := store.RunShard(ctx, a.Store, in.Shard, func(ctx context.Context, w *store.Work) error {
 		turns, err := store.Table[schemas.Turn](ctx, w, schemas.TableTurn)
 		if err != nil {
 			return err
 		}
-		judgeModel, release, err := judge.Judge(ctx, a.Models, turns, in.JudgeOptions)
+		judgeModel, release, err := judge.Judge(ctx, a.Models, turns, in.JudgeOptions, in.Generation, meter)
 		if err != nil {
 			return err
 		}
@@ -49,7 +50,7 @@ func (a *Activities) EvaluateShard(ctx context.Context, in ShardInput) (schemas.
 			if arm == schemas.ArmTrained {
 				o.Model = in.TrainedModel
 			}
-			answers, verdicts, err := a.arm(ctx, turns, o, judgeModel, w)
+			answers, verdicts, err := a.arm(ctx, turns, o, in, judgeModel, meter, w)
 			if err != nil {
 				return err
 			}
@@ -63,27 +64,28 @@ func (a *Activities) EvaluateShard(ctx context.Context, in ShardInput) (schemas.
 				})
 			}
 		}
+		w.Record.Spending = meter.Spent()
 		if err := store.PutTable(ctx, w, schemas.TableResponse, responses); err != nil {
 			return err
 		}
 		return store.PutTable(ctx, w, schemas.TableEvaluation, rows)
 	})
-	return schemas.ResultOf(r, reused), err
+	return meter.Result(r, reused, err)
 }
 
 // arm samples and judges one model's answers. Duplicates and answers that were
 // cut off count: they are what the model says.
-func (a *Activities) arm(ctx context.Context, turns []schemas.Turn, o schemas.SampleOptions, judgeModel chat.Model, w *store.Work) ([]schemas.Response, []schemas.Verdict, error) {
-	m, release, err := a.Models.Model(ctx, o.Endpoint, o.Model)
+func (a *Activities) arm(ctx context.Context, turns []schemas.Turn, o schemas.SampleOptions, in ShardInput, judgeModel chat.Model, meter *chat.Meter, w *store.Work) ([]schemas.Response, []schemas.Verdict, error) {
+	m, release, err := a.Models.Model(ctx, chat.Use{Endpoint: o.Endpoint, Model: o.Model, Generation: in.Generation, Meter: meter})
 	if err != nil {
 		return nil, nil, err
 	}
 	defer release()
-	responses, err := sample.Shard(ctx, m, turns, o, w)
+	responses, err := sample.Shard(ctx, m, meter, turns, o, w)
 	if err != nil {
 		return nil, nil, err
 	}
-	verdicts, err := judge.Shard(ctx, judgeModel, turns, responses, w)
+	verdicts, err := judge.Shard(ctx, judgeModel, meter, turns, responses, w)
 	return responses, verdicts, err
 }
 

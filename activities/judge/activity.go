@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"go.temporal.io/sdk/activity"
-
 	"rpo/activities/chat"
 	"rpo/activities/store"
 	"rpo/schemas"
@@ -27,6 +25,7 @@ type ShardInput struct {
 
 // JudgeShard judges the responses of a shard.
 func (a *Activities) JudgeShard(ctx context.Context, in ShardInput) (schemas.ShardResult, error) {
+	meter := chat.NewMeter(ctx, in.Allowance)
 	r, reused, err := store.RunShard(ctx, a.Store, in.Shard, func(ctx context.Context, w *store.Work) error {
 		turns, err := store.Table[schemas.Turn](ctx, w, schemas.TableTurn)
 		if err != nil {
@@ -36,18 +35,19 @@ func (a *Activities) JudgeShard(ctx context.Context, in ShardInput) (schemas.Sha
 		if err != nil {
 			return err
 		}
-		m, release, err := Judge(ctx, a.Models, turns, in.JudgeOptions)
+		m, release, err := Judge(ctx, a.Models, turns, in.JudgeOptions, in.Generation, meter)
 		if err != nil {
 			return err
 		}
 		defer release()
-		rows, err := Shard(ctx, m, turns, usable(responses, w), w)
+		rows, err := Shard(ctx, m, meter, turns, usable(responses, w), w)
 		if err != nil {
 			return err
 		}
+		w.Record.Spending = meter.Spent()
 		return store.PutTable(ctx, w, schemas.TableVerdict, rows)
 	})
-	return schemas.ResultOf(r, reused), err
+	return meter.Result(r, reused, err)
 }
 
 // usable drops, and counts as skipped, responses that were cut off and those that
@@ -67,19 +67,19 @@ func usable(responses []schemas.Response, w *store.Work) []schemas.Response {
 
 // Judge finds the judge model if any of the turns needs one. The zero Model
 // stands for "no judge".
-func Judge(ctx context.Context, models chat.Models, turns []schemas.Turn, o schemas.JudgeOptions) (chat.Model, func(), error) {
+func Judge(ctx context.Context, models chat.Models, turns []schemas.Turn, o schemas.JudgeOptions, generation int64, meter *chat.Meter) (chat.Model, func(), error) {
 	needed := slices.ContainsFunc(turns, func(t schemas.Turn) bool {
 		return slices.ContainsFunc(t.TriggeredConstraints(), func(c schemas.Constraint) bool { return c.Rule.IsZero() })
 	})
 	if !needed || o.JudgeEndpoint == "" {
 		return chat.Model{}, func() {}, nil
 	}
-	return models.Model(ctx, o.JudgeEndpoint, o.JudgeModel)
+	return models.Model(ctx, chat.Use{Endpoint: o.JudgeEndpoint, Model: o.JudgeModel, Generation: generation, Meter: meter})
 }
 
 // Shard judges the responses. One whose verdicts cannot be had is set aside whole, so
 // that the verdicts of a response are complete or absent.
-func Shard(ctx context.Context, m chat.Model, turns []schemas.Turn, responses []schemas.Response, w *store.Work) ([]schemas.Verdict, error) {
+func Shard(ctx context.Context, m chat.Model, meter *chat.Meter, turns []schemas.Turn, responses []schemas.Response, w *store.Work) ([]schemas.Verdict, error) {
 	byID := make(map[string]schemas.Turn, len(turns))
 	for _, t := range turns {
 		byID[t.TurnID] = t
@@ -113,18 +113,15 @@ func Shard(ctx context.Context, m chat.Model, turns []schemas.Turn, responses []
 	err := m.Each(ctx, len(asked), func(ctx context.Context, k int) error {
 		i := asked[k]
 		r := responses[i]
-		verdicts, used, err := ByModel(ctx, m, byID[r.TurnID], r, results[i].rest)
+		verdicts, replied, err := ByModel(ctx, m, byID[r.TurnID], r, results[i].rest)
 		mu.Lock()
 		defer mu.Unlock()
-		w.Record.Calls += int64(used.Calls)
-		w.Record.PromptTokens += used.Usage.PromptTokens
-		w.Record.CompletionTokens += used.Usage.CompletionTokens
 		done++
-		activity.RecordHeartbeat(ctx, schemas.Heartbeat{Done: done, Total: len(asked)})
+		meter.Beat(ctx, done, len(asked))
 		if err != nil && !chat.RowError(err) {
 			return err
 		}
-		results[i].replied, results[i].err = len(used.Choices) > 0, err
+		results[i].replied, results[i].err = replied, err
 		results[i].verdicts = append(results[i].verdicts, verdicts...)
 		return nil
 	})

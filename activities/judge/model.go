@@ -25,20 +25,20 @@ var prompt = template.Must(template.New("judge").Parse(promptText))
 
 // ByModel asks the judge model once about all constraints of one response and
 // validates its reply by id. A reply that stays invalid is a CorruptData error.
-// used sums what all requests took; it has choices if the model replied at all.
-func ByModel(ctx context.Context, m chat.Model, t schemas.Turn, r schemas.Response, constraints []schemas.Constraint) (verdicts []schemas.Verdict, used chat.Response, err error) {
+// replied says that the model replied at all.
+func ByModel(ctx context.Context, m chat.Model, t schemas.Turn, r schemas.Response, constraints []schemas.Constraint) (verdicts []schemas.Verdict, replied bool, err error) {
 	req, err := request(m.Name, t, r, constraints)
 	if err != nil {
-		return nil, used, err
+		return nil, false, err
 	}
-	used, err = m.Ask(ctx, req, func(text string) (err error) {
+	replied, err = m.Ask(ctx, req, func(text string) (err error) {
 		verdicts, err = parse(text, m.Name, r, constraints)
 		return err
 	})
 	if err != nil {
-		return nil, used, schemas.Errorf(schemas.TypeOf(err), "judge response %s: %w", r.ResponseID, err)
+		return nil, replied, schemas.Errorf(schemas.TypeOf(err), "judge response %s: %w", r.ResponseID, err)
 	}
-	return verdicts, used, nil
+	return verdicts, replied, nil
 }
 
 func request(model string, t schemas.Turn, r schemas.Response, constraints []schemas.Constraint) (chat.Request, error) {

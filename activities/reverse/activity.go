@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"go.temporal.io/sdk/activity"
-
 	"rpo/activities/chat"
 	"rpo/activities/store"
 	"rpo/schemas"
@@ -29,6 +27,7 @@ type ShardInput struct {
 // has no rule and no model is set aside: pairs that would need its opposite are
 // not made.
 func (a *Activities) ReverseShard(ctx context.Context, in ShardInput) (schemas.ShardResult, error) {
+	meter := chat.NewMeter(ctx, in.Allowance)
 	r, reused, err := store.RunShard(ctx, a.Store, in.Shard, func(ctx context.Context, w *store.Work) error {
 		turns, err := store.Table[schemas.Turn](ctx, w, schemas.TableTurn)
 		if err != nil {
@@ -38,18 +37,20 @@ func (a *Activities) ReverseShard(ctx context.Context, in ShardInput) (schemas.S
 		var m chat.Model
 		if in.ReverseEndpoint != "" && slices.ContainsFunc(constraints, func(c schemas.Constraint) bool { return c.Rule.IsZero() }) {
 			var release func()
-			if m, release, err = a.Models.Model(ctx, in.ReverseEndpoint, in.ReverseModel); err != nil {
+			if m, release, err = a.Models.Model(ctx, chat.Use{
+				Endpoint: in.ReverseEndpoint, Model: in.ReverseModel, Generation: in.Generation, Meter: meter}); err != nil {
 				return err
 			}
 			defer release()
 		}
-		rows, err := Shard(ctx, a.Store, m, constraints, w)
+		rows, err := Shard(ctx, a.Store, m, meter, constraints, w)
 		if err != nil {
 			return err
 		}
+		w.Record.Spending = meter.Spent()
 		return store.PutTable(ctx, w, schemas.TableOpposite, rows)
 	})
-	return schemas.ResultOf(r, reused), err
+	return meter.Result(r, reused, err)
 }
 
 // Triggered returns every constraint that some turn triggers, once, in order.
@@ -68,7 +69,7 @@ func Triggered(turns []schemas.Turn) []schemas.Constraint {
 }
 
 // Shard reverses the constraints, by rule or by model, and keeps their order.
-func Shard(ctx context.Context, s store.Store, m chat.Model, constraints []schemas.Constraint, w *store.Work) ([]schemas.Opposite, error) {
+func Shard(ctx context.Context, s store.Store, m chat.Model, meter *chat.Meter, constraints []schemas.Constraint, w *store.Work) ([]schemas.Opposite, error) {
 	opposites := make([]schemas.Opposite, len(constraints))
 	failures := make([]error, len(constraints))
 	var asked []int
@@ -86,16 +87,13 @@ func Shard(ctx context.Context, s store.Store, m chat.Model, constraints []schem
 	done, settled := 0, 0
 	err := m.Each(ctx, len(asked), func(ctx context.Context, k int) error {
 		i := asked[k]
-		o, used, err := ByModel(ctx, s, m, constraints[i])
+		o, replied, err := ByModel(ctx, s, m, constraints[i])
 		mu.Lock()
 		defer mu.Unlock()
-		w.Record.Calls += int64(used.Calls)
-		w.Record.PromptTokens += used.Usage.PromptTokens
-		w.Record.CompletionTokens += used.Usage.CompletionTokens
 		done++
-		activity.RecordHeartbeat(ctx, schemas.Heartbeat{Done: done, Total: len(asked)})
+		meter.Beat(ctx, done, len(asked))
 		opposites[i], failures[i] = o, err
-		if err == nil || len(used.Choices) > 0 {
+		if err == nil || replied {
 			settled++
 		}
 		if err != nil && !chat.RowError(err) {

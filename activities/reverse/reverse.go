@@ -50,46 +50,46 @@ type cached struct {
 
 // ByModel reverses a constraint that has no rule. The reply for a text is kept
 // in the store, first writer wins, so that a text is reversed once over all data
-// sets and every retry sees the same opposite. used sums what all requests took;
-// it has choices if the model replied at all, and is zero for a kept reply.
-func ByModel(ctx context.Context, s store.Store, m chat.Model, c schemas.Constraint) (o schemas.Opposite, used chat.Response, err error) {
+// sets and every retry sees the same opposite. replied says that the model replied
+// at all.
+func ByModel(ctx context.Context, s store.Store, m chat.Model, c schemas.Constraint) (o schemas.Opposite, replied bool, err error) {
 	by := m.Name + " " + PromptVersion
 	sum := sha256.Sum256([]byte(by + "\x00" + c.Text))
 	key := "cache/reverse/" + hex.EncodeToString(sum[:]) + ".json"
 	hit, err := s.Exists(ctx, key)
 	if err != nil {
-		return schemas.Opposite{}, used, err
+		return schemas.Opposite{}, replied, err
 	}
 	if !hit {
 		var text string
-		if text, used, err = ask(ctx, m, c); err != nil {
-			return schemas.Opposite{}, used, err
+		if text, replied, err = ask(ctx, m, c); err != nil {
+			return schemas.Opposite{}, replied, err
 		}
 		data, err := json.Marshal(cached{c.Text, text, by})
 		if err != nil {
-			return schemas.Opposite{}, used, schemas.Errorf(schemas.Internal, "encode opposite of %s: %w", c.ConstraintID, err)
+			return schemas.Opposite{}, replied, schemas.Errorf(schemas.Internal, "encode opposite of %s: %w", c.ConstraintID, err)
 		}
 		if _, err := s.PutIfAbsent(ctx, key, data); err != nil {
-			return schemas.Opposite{}, used, err
+			return schemas.Opposite{}, replied, err
 		}
 	}
 	data, err := s.Get(ctx, key)
 	if err != nil {
-		return schemas.Opposite{}, used, err
+		return schemas.Opposite{}, replied, err
 	}
 	var entry cached
 	if err := json.Unmarshal(data, &entry); err != nil || entry.Constraint != c.Text {
-		return schemas.Opposite{}, used, schemas.Errorf(schemas.CorruptData, "cached opposite %s does not belong to constraint %s: delete it", key, c.ConstraintID)
+		return schemas.Opposite{}, replied, schemas.Errorf(schemas.CorruptData, "cached opposite %s does not belong to constraint %s: delete it", key, c.ConstraintID)
 	}
-	return opposite(c, entry.Opposite, schemas.Rule{}, schemas.ByModel, entry.ReversedBy), used, nil
+	return opposite(c, entry.Opposite, schemas.Rule{}, schemas.ByModel, entry.ReversedBy), replied, nil
 }
 
-func ask(ctx context.Context, m chat.Model, c schemas.Constraint) (text string, used chat.Response, err error) {
+func ask(ctx context.Context, m chat.Model, c schemas.Constraint) (text string, replied bool, err error) {
 	sum := sha256.Sum256([]byte(c.Text))
 	nonce := "material-" + hex.EncodeToString(sum[:8])
 	var system bytes.Buffer
 	if err := prompt.Execute(&system, struct{ Nonce string }{nonce}); err != nil {
-		return "", chat.Response{}, schemas.Errorf(schemas.Internal, "render reverse prompt: %w", err)
+		return "", false, schemas.Errorf(schemas.Internal, "render reverse prompt: %w", err)
 	}
 	req := chat.Request{
 		Model: m.Name,
@@ -102,14 +102,14 @@ func ask(ctx context.Context, m chat.Model, c schemas.Constraint) (text string, 
 			`"required":["opposite"],"additionalProperties":false}`),
 		SchemaName: "opposite",
 	}
-	used, err = m.Ask(ctx, req, func(reply string) (err error) {
+	replied, err = m.Ask(ctx, req, func(reply string) (err error) {
 		text, err = parse(reply, c)
 		return err
 	})
 	if err != nil {
-		return "", used, schemas.Errorf(schemas.TypeOf(err), "reverse constraint %s: %w", c.ConstraintID, err)
+		return "", replied, schemas.Errorf(schemas.TypeOf(err), "reverse constraint %s: %w", c.ConstraintID, err)
 	}
-	return text, used, nil
+	return text, replied, nil
 }
 
 func parse(reply string, c schemas.Constraint) (string, error) {

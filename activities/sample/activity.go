@@ -6,8 +6,6 @@ import (
 	"slices"
 	"sync"
 
-	"go.temporal.io/sdk/activity"
-
 	"rpo/activities/chat"
 	"rpo/activities/store"
 	"rpo/schemas"
@@ -27,29 +25,31 @@ type ShardInput struct {
 
 // SampleShard samples the responses of a shard's turns.
 func (a *Activities) SampleShard(ctx context.Context, in ShardInput) (schemas.ShardResult, error) {
+	meter := chat.NewMeter(ctx, in.Allowance)
 	r, reused, err := store.RunShard(ctx, a.Store, in.Shard, func(ctx context.Context, w *store.Work) error {
 		turns, err := store.Table[schemas.Turn](ctx, w, schemas.TableTurn)
 		if err != nil {
 			return err
 		}
-		m, release, err := a.Models.Model(ctx, in.Endpoint, in.Model)
+		m, release, err := a.Models.Model(ctx, chat.Use{Endpoint: in.Endpoint, Model: in.Model, Generation: in.Generation, Meter: meter})
 		if err != nil {
 			return err
 		}
 		defer release()
-		rows, err := Shard(ctx, m, turns, in.SampleOptions, w)
+		rows, err := Shard(ctx, m, meter, turns, in.SampleOptions, w)
 		if err != nil {
 			return err
 		}
+		w.Record.Spending = meter.Spent()
 		return store.PutTable(ctx, w, schemas.TableResponse, rows)
 	})
-	return schemas.ResultOf(r, reused), err
+	return meter.Result(r, reused, err)
 }
 
 // Shard samples all turns, as many at once as the model allows, and keeps the
 // order of the turns in its rows. A turn whose request the endpoint refuses for
 // good is set aside; any other failure ends the shard.
-func Shard(ctx context.Context, m chat.Model, turns []schemas.Turn, o schemas.SampleOptions, w *store.Work) ([]schemas.Response, error) {
+func Shard(ctx context.Context, m chat.Model, meter *chat.Meter, turns []schemas.Turn, o schemas.SampleOptions, w *store.Work) ([]schemas.Response, error) {
 	type answer struct {
 		request  chat.Request
 		response chat.Response
@@ -64,7 +64,7 @@ func Shard(ctx context.Context, m chat.Model, turns []schemas.Turn, o schemas.Sa
 		answers[i] = answer{req, resp, err}
 		done.Lock()
 		count++
-		activity.RecordHeartbeat(ctx, schemas.Heartbeat{Done: count, Total: len(turns)})
+		meter.Beat(ctx, count, len(turns))
 		done.Unlock()
 		if err != nil && !chat.RowError(err) {
 			return err
@@ -82,9 +82,6 @@ func Shard(ctx context.Context, m chat.Model, turns []schemas.Turn, o schemas.Sa
 	var rows []schemas.Response
 	for i, t := range turns {
 		w.Record.Books.In++
-		w.Record.Calls += int64(answers[i].response.Calls)
-		w.Record.PromptTokens += answers[i].response.Usage.PromptTokens
-		w.Record.CompletionTokens += answers[i].response.Usage.CompletionTokens
 		if err := answers[i].err; err != nil {
 			request, _ := json.Marshal(answers[i].request.Messages)
 			w.Quarantine(schemas.TableTurn, t.TurnID, err, string(request))

@@ -189,9 +189,7 @@ func (a *Activities) CloseStage(ctx context.Context, in CloseStageInput) (schema
 			m.Counts[k] += n
 		}
 		out.Shards++
-		out.Calls += r.Calls
-		out.PromptTokens += r.PromptTokens
-		out.CompletionTokens += r.CompletionTokens
+		out.Spending = out.Spending.Add(r.Spending)
 	}
 	out.Books, out.Counts = m.Books, m.Counts
 	out.Manifest, err = PutManifest(ctx, a.Store, m)

@@ -15,6 +15,9 @@ type Shard struct {
 	// Manifest is the URI of the input, Number the shard's number in it.
 	Manifest string `json:"manifest"`
 	Number   int    `json:"number"`
+	// Generation is the stage's; Allowance is what the work may spend.
+	Generation int64             `json:"generation,omitempty"`
+	Allowance  schemas.Allowance `json:"allowance,omitzero"`
 }
 
 // Work is what a stage does with one shard: it reads Input, puts tables, sets

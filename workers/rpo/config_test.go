@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"rpo/activities/chat"
 	"rpo/schemas"
 )
 
@@ -144,12 +145,12 @@ func TestAnEndpointIsFoundByItsNameOrTheNamesAreListed(t *testing.T) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	first, release, err := m.Model(t.Context(), "remote", "")
+	first, release, err := m.Model(t.Context(), chat.Use{Endpoint: "remote", Model: "", Meter: chat.NewMeter(t.Context(), schemas.Allowance{})})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer release()
-	second, releaseSecond, err := m.Model(t.Context(), "remote", "adapter")
+	second, releaseSecond, err := m.Model(t.Context(), chat.Use{Endpoint: "remote", Model: "adapter", Meter: chat.NewMeter(t.Context(), schemas.Allowance{})})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,8 @@ func newModels(c config, s store.Store) *models {
 
 // Model finds a model. One that the worker serves itself is started when it is
 // first asked for and stopped a while after the last release.
-func (m *models) Model(ctx context.Context, name, model string) (chat.Model, func(), error) {
+func (m *models) Model(ctx context.Context, use chat.Use) (chat.Model, func(), error) {
+	name, model := use.Endpoint, use.Model
 	e, err := m.find(name)
 	if err != nil {
 		return chat.Model{}, nil, err
@@ -52,7 +53,7 @@ func (m *models) Model(ctx context.Context, name, model string) (chat.Model, fun
 		release()
 		return chat.Model{}, nil, err
 	}
-	return chat.Model{Completer: c, Name: remote.Model, Slots: m.slotsOf(name, e)}, func() { c.Close(); release() }, nil
+	return chat.Model{Completer: chat.Metered(c, use.Meter, chat.Price{}), Name: remote.Model, Slots: m.slotsOf(name, e)}, func() { c.Close(); release() }, nil
 }
 
 // Identify checks the endpoint. Of a served model the identity is the hash of

@@ -86,7 +86,7 @@ func TestTheClientMeetsItsContractOnLlamaCppsServer(t *testing.T) {
 	c.Endpoints = map[string]endpoint{"served": {Timeout: schemas.Duration(time.Minute), Serve: &serve{Model: "base", Slots: 8, Context: 512, Threads: 1}}}
 	m := newModels(c, nil)
 	t.Cleanup(m.close)
-	served, release, err := m.Model(t.Context(), "served", "")
+	served, release, err := m.Model(t.Context(), chat.Use{Endpoint: "served", Model: "", Meter: chat.NewMeter(t.Context(), schemas.Allowance{})})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"rpo/activities/chat"
 	"rpo/schemas"
 )
 
@@ -52,7 +53,7 @@ func TestAModelServerIsStartedOnceForAllWhoAskAtTheSameTime(t *testing.T) {
 	var users sync.WaitGroup
 	for range 8 {
 		users.Go(func() {
-			model, release, err := m.Model(t.Context(), "local", "")
+			model, release, err := m.Model(t.Context(), chat.Use{Endpoint: "local", Model: "", Meter: chat.NewMeter(t.Context(), schemas.Allowance{})})
 			if err != nil {
 				t.Error(err)
 				return
@@ -76,7 +77,7 @@ func TestAModelServerIsStartedOnceForAllWhoAskAtTheSameTime(t *testing.T) {
 func TestAModelServerThatDiedIsStartedAgain(t *testing.T) {
 	m, started := serving(t, answering)
 	for want := 1; want <= 2; want++ {
-		_, release, err := m.Model(t.Context(), "local", "")
+		_, release, err := m.Model(t.Context(), chat.Use{Endpoint: "local", Model: "", Meter: chat.NewMeter(t.Context(), schemas.Allowance{})})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +102,7 @@ func TestAModelServerThatDoesNotStartIsReportedWithItsLogAndTriedAgain(t *testin
 	} {
 		m, started := serving(t, script)
 		for want := 1; want <= 2; want++ {
-			_, _, err := m.Model(t.Context(), "local", "")
+			_, _, err := m.Model(t.Context(), chat.Use{Endpoint: "local", Model: "", Meter: chat.NewMeter(t.Context(), schemas.Allowance{})})
 			if schemas.TypeOf(err) != schemas.Internal || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), ".log") {
 				t.Errorf("%s: error %v, want one that says %q", script, err, says)
 			}

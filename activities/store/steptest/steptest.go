@@ -33,7 +33,8 @@ type Models map[string]string
 const slots = 4
 
 // Model implements chat.Models.
-func (m Models) Model(_ context.Context, endpoint, model string) (chat.Model, func(), error) {
+func (m Models) Model(_ context.Context, use chat.Use) (chat.Model, func(), error) {
+	endpoint, model := use.Endpoint, use.Model
 	url, ok := m[endpoint]
 	if !ok {
 		return chat.Model{}, nil, schemas.Errorf(schemas.InvalidInput, "endpoint %q is not one of %v", endpoint, m)
@@ -45,12 +46,16 @@ func (m Models) Model(_ context.Context, endpoint, model string) (chat.Model, fu
 	if err != nil {
 		return chat.Model{}, nil, err
 	}
-	return chat.Model{Completer: c, Name: model, Slots: make(chan struct{}, slots)}, c.Close, nil
+	var metered chat.Completer = c
+	if use.Meter != nil {
+		metered = chat.Metered(c, use.Meter, chat.Price{})
+	}
+	return chat.Model{Completer: metered, Name: model, Slots: make(chan struct{}, slots)}, c.Close, nil
 }
 
 // Identify implements chat.Models.
 func (m Models) Identify(ctx context.Context, endpoint, model string) (string, error) {
-	found, release, err := m.Model(ctx, endpoint, model)
+	found, release, err := m.Model(ctx, chat.Use{Endpoint: endpoint, Model: model})
 	if err != nil {
 		return "", err
 	}

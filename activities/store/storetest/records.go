@@ -70,11 +70,11 @@ func record(t *testing.T, s store.Store, shard int, id string) schemas.CommitRec
 	must(t, err)
 	return schemas.CommitRecord{
 		Job: "job-1", Stage: "reference", Shard: shard, Split: schemas.SplitTrain,
-		Inputs:  []string{"b", "a"},
-		Outputs: map[string]schemas.Object{schemas.TableReference: object},
-		Books:   schemas.Books{In: 3, OK: 1, Quarantined: 1, Skipped: 1},
-		Counts:  map[string]int64{"z": 1, "a": 2},
-		Calls:   7, ConfigHash: "c", CodeVersion: "v",
+		Inputs:   []string{"b", "a"},
+		Outputs:  map[string]schemas.Object{schemas.TableReference: object},
+		Books:    schemas.Books{In: 3, OK: 1, Quarantined: 1, Skipped: 1},
+		Counts:   map[string]int64{"z": 1, "a": 2},
+		Spending: schemas.Spending{Calls: 7}, ConfigHash: "c", CodeVersion: "v",
 	}
 }
 

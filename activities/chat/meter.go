@@ -1,0 +1,195 @@
+package chat
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"go.temporal.io/sdk/activity"
+
+	"rpo/schemas"
+)
+
+// Price is what a million tokens cost, in whatever currency the worker's
+// configuration uses throughout.
+type Price struct {
+	Prompt     float64 `json:"prompt,omitempty"`
+	Completion float64 `json:"completion,omitempty"`
+}
+
+// cost prices the tokens of s.
+func (p Price) cost(s schemas.Spending) float64 {
+	return (float64(s.PromptTokens)*p.Prompt + float64(s.CompletionTokens)*p.Completion) / 1e6
+}
+
+// Meter counts what the calls of one piece of work take and keeps them inside
+// its allowance: a call begins only when the most that it can take is left. Many
+// goroutines and several models may share a Meter.
+type Meter struct {
+	mu        sync.Mutex
+	allowance schemas.Allowance
+	spent     schemas.Spending
+	// reserved is the most that the calls in flight may still take.
+	reserved schemas.Spending
+	// settled is closed and replaced whenever a call ends.
+	settled chan struct{}
+}
+
+// NewMeter makes the meter of one activity. What its earlier attempts spent, as
+// their last heartbeat says, counts against the allowance.
+func NewMeter(ctx context.Context, allowance schemas.Allowance) *Meter {
+	m := &Meter{allowance: allowance, settled: make(chan struct{})}
+	if activity.IsActivity(ctx) && activity.HasHeartbeatDetails(ctx) {
+		var last schemas.Heartbeat
+		if activity.GetHeartbeatDetails(ctx, &last) == nil {
+			m.spent = last.Spent
+		}
+	}
+	return m
+}
+
+// Spent is what the calls that ended took.
+func (m *Meter) Spent() schemas.Spending {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.spent
+}
+
+// Beat tells Temporal and people how far the work is and what it has spent.
+func (m *Meter) Beat(ctx context.Context, done, total int) {
+	activity.RecordHeartbeat(ctx, schemas.Heartbeat{Done: done, Total: total, Spent: m.Spent()})
+}
+
+// Result completes what a shard's work returns, success or failure, with what
+// was spent.
+func (m *Meter) Result(r schemas.CommitRecord, reused bool, err error) (schemas.ShardResult, error) {
+	if err != nil {
+		failed := &schemas.Error{Type: schemas.TypeOf(err), Message: err.Error(), Cause: err, Spent: m.Spent()}
+		if e, ok := errors.AsType[*schemas.Error](err); ok {
+			failed.RetryAfter = e.RetryAfter
+		}
+		return schemas.ShardResult{}, failed
+	}
+	out := schemas.ResultOf(r, reused)
+	out.Spent = m.Spent()
+	return out, nil
+}
+
+// Metered returns c with its calls counted and kept inside m's allowance. A call
+// that could exceed it is a BudgetExceeded error; one that could only because
+// others are in flight waits for them.
+func Metered(c Completer, m *Meter, price Price) Completer { return &metered{c, m, price} }
+
+type metered struct {
+	inner Completer
+	meter *Meter
+	price Price
+}
+
+func (c *metered) Complete(ctx context.Context, req Request) (Response, error) {
+	most := mostOf(req)
+	most.Cost = c.price.cost(most)
+	if err := c.meter.reserve(ctx, most); err != nil {
+		return Response{}, err
+	}
+	resp, err := c.inner.Complete(ctx, req)
+	took := tookOf(req, resp)
+	took.Cost = c.price.cost(took)
+	c.meter.settle(most, took)
+	return resp, err
+}
+
+func (m *Meter) reserve(ctx context.Context, most schemas.Spending) error {
+	for {
+		m.mu.Lock()
+		short, idle := m.short(most), m.reserved.Tokens() == 0
+		if short == nil {
+			m.reserved = m.reserved.Add(most)
+			m.mu.Unlock()
+			return nil
+		}
+		settled := m.settled
+		m.mu.Unlock()
+		if idle {
+			return short
+		}
+		select {
+		case <-settled:
+		case <-ctx.Done():
+			return schemas.Errorf(schemas.Internal, "given up while waiting for the budget: %w", context.Cause(ctx))
+		}
+	}
+}
+
+// short is the error of a call that could take more than is left, or nil.
+func (m *Meter) short(most schemas.Spending) error {
+	after := m.spent.Add(m.reserved).Add(most)
+	if cap := m.allowance.Tokens; cap != nil && after.Tokens() > *cap {
+		return schemas.Errorf(schemas.BudgetExceeded, "the next call may take %d tokens, and of an allowance of %d tokens %d are spent: raise budget_tokens",
+			most.Tokens(), *cap, m.spent.Tokens())
+	}
+	if cap := m.allowance.Cost; cap != nil && after.Cost > *cap {
+		return schemas.Errorf(schemas.BudgetExceeded, "the next call may cost %.6f, and of an allowance of %.6f %.6f is spent: raise budget_cost",
+			most.Cost, *cap, m.spent.Cost)
+	}
+	return nil
+}
+
+func (m *Meter) settle(most, took schemas.Spending) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.spent = m.spent.Add(took)
+	m.reserved.PromptTokens -= most.PromptTokens
+	m.reserved.CompletionTokens -= most.CompletionTokens
+	if m.reserved.Cost -= most.Cost; m.reserved.Tokens() == 0 {
+		m.reserved.Cost = 0 // no rounding left over
+	}
+	close(m.settled)
+	m.settled = make(chan struct{})
+}
+
+// cached counts choices that no call was made for.
+func (m *Meter) cached(n int) {
+	m.mu.Lock()
+	m.spent.Cached += int64(n)
+	m.mu.Unlock()
+}
+
+// perMessage bounds what a chat template adds to a message, in tokens.
+const perMessage = 16
+
+// promptBytes bounds the tokens of a prompt: no tokenizer makes more tokens than
+// there are bytes.
+func promptBytes(req Request) int64 {
+	n := int64(perMessage)
+	for _, m := range req.Messages {
+		n += int64(len(m.Content)) + perMessage
+	}
+	return n
+}
+
+// mostOf bounds what a call may take: a server that ignores n reads the prompt
+// once for each choice.
+func mostOf(req Request) schemas.Spending {
+	n := int64(max(req.N, 1))
+	return schemas.Spending{PromptTokens: n * promptBytes(req), CompletionTokens: n * int64(req.MaxTokens)}
+}
+
+// tookOf is what a call took. Where the server's own count cannot be believed,
+// an upper bound by bytes stands for it.
+func tookOf(req Request, resp Response) schemas.Spending {
+	took := schemas.Spending{Calls: int64(resp.Calls), PromptTokens: resp.Usage.PromptTokens, CompletionTokens: resp.Usage.CompletionTokens}
+	if resp.Usage.Known || len(resp.Choices) == 0 {
+		return took
+	}
+	if took.PromptTokens <= 0 {
+		took.PromptTokens = promptBytes(req)
+		took.EstimatedTokens += took.PromptTokens
+	}
+	took.CompletionTokens = 0
+	for _, c := range resp.Choices {
+		took.CompletionTokens += min(int64(req.MaxTokens), int64(len(c.Text))+1)
+	}
+	took.EstimatedTokens += took.CompletionTokens
+	return took
+}
