@@ -24,4 +24,7 @@ type Profile struct {
 	System string `parquet:"system"`
 	// Constraints are ordered by Start and do not overlap; there is at least one.
 	Constraints []Constraint `parquet:"constraints"`
+	// MadeBy names the model and the prompt that wrote the constraints or found
+	// them, "" for a profile that was imported with them.
+	MadeBy string `parquet:"made_by,dict"`
 }
