@@ -66,6 +66,10 @@ type Request struct {
 	// SchemaName names the schema for servers that demand a name; "" means "reply".
 	SchemaName string
 	Stop       []string
+	// Affinity groups requests that profit from one server's prefix cache, for
+	// example by dialogue: of several replicas the same one gets them. It is not
+	// sent, determines no reply and so belongs in no cache key.
+	Affinity string
 }
 
 // Choice is one sampled continuation.

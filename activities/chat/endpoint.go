@@ -3,16 +3,24 @@ package chat
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"net/url"
 	"os"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"rpo/schemas"
 )
 
-// DefaultTimeout is the Timeout of an endpoint that names none.
-const DefaultTimeout = 2 * time.Minute
+const (
+	// DefaultTimeout is the Timeout of an endpoint that names none.
+	DefaultTimeout = 2 * time.Minute
+	// DefaultIdleTimeout is the IdleTimeout of an endpoint that names none.
+	DefaultIdleTimeout = time.Minute
+)
 
 // Endpoint is where a model is served. It holds no secret: the key is read at
 // the time of each request, so that it can be rotated, from the one place named
@@ -33,28 +41,60 @@ type Endpoint struct {
 	// after the first one began. In JSON a string like "30s"; 0 means
 	// DefaultTimeout.
 	Timeout time.Duration `json:"timeout,omitempty"`
+	// Revision tells one set of weights from another that the server calls by the
+	// same name, for example the commit of a model or the date of a hosted one.
+	Revision string `json:"revision,omitempty"`
+	// Price is what the endpoint's tokens cost.
+	Price Price `json:"price,omitzero"`
+	// Stream has replies sent piece by piece. They are the same; a stuck server is
+	// noticed after IdleTimeout instead of Timeout.
+	Stream bool `json:"stream,omitempty"`
+	// IdleTimeout is the longest pause between two bytes: of a streamed reply from
+	// its status line on, of another once its body has begun. In JSON a string
+	// like "30s"; 0 means DefaultIdleTimeout.
+	IdleTimeout time.Duration `json:"idle_timeout,omitempty"`
+	// Replicas are the base URLs of further servers of the same model; see Open.
+	Replicas []string `json:"replicas,omitempty"`
 }
 
-// endpointJSON is Endpoint with its duration as text.
+// Identity is the model's name with its revision, as far as the configuration
+// determines its replies.
+func (e Endpoint) Identity() string {
+	if e.Revision == "" {
+		return e.Model
+	}
+	return e.Model + "@" + e.Revision
+}
+
+// endpointJSON is Endpoint with its durations as text.
 type endpointJSON struct {
-	Name    string `json:"name"`
-	URL     string `json:"url"`
-	Model   string `json:"model,omitempty"`
-	KeyEnv  string `json:"key_env,omitempty"`
-	KeyFile string `json:"key_file,omitempty"`
-	Timeout string `json:"timeout,omitempty"`
+	Name        string   `json:"name"`
+	URL         string   `json:"url"`
+	Model       string   `json:"model,omitempty"`
+	KeyEnv      string   `json:"key_env,omitempty"`
+	KeyFile     string   `json:"key_file,omitempty"`
+	Timeout     string   `json:"timeout,omitempty"`
+	Revision    string   `json:"revision,omitempty"`
+	Price       Price    `json:"price,omitzero"`
+	Stream      bool     `json:"stream,omitempty"`
+	IdleTimeout string   `json:"idle_timeout,omitempty"`
+	Replicas    []string `json:"replicas,omitempty"`
 }
 
-// MarshalJSON writes the duration as a string like "30s".
+// MarshalJSON writes durations as strings like "30s".
 func (e Endpoint) MarshalJSON() ([]byte, error) {
-	wire := endpointJSON{e.Name, e.URL, e.Model, e.KeyEnv, e.KeyFile, ""}
+	wire := endpointJSON{Name: e.Name, URL: e.URL, Model: e.Model, KeyEnv: e.KeyEnv, KeyFile: e.KeyFile,
+		Revision: e.Revision, Price: e.Price, Stream: e.Stream, Replicas: e.Replicas}
 	if e.Timeout != 0 {
 		wire.Timeout = e.Timeout.String()
+	}
+	if e.IdleTimeout != 0 {
+		wire.IdleTimeout = e.IdleTimeout.String()
 	}
 	return json.Marshal(wire)
 }
 
-// UnmarshalJSON reads the duration from a string like "30s" and refuses unknown
+// UnmarshalJSON reads durations from strings like "30s" and refuses unknown
 // keys, whatever the outer decoder does about them.
 func (e *Endpoint) UnmarshalJSON(data []byte) error {
 	var wire endpointJSON
@@ -63,18 +103,26 @@ func (e *Endpoint) UnmarshalJSON(data []byte) error {
 	if err := decoder.Decode(&wire); err != nil {
 		return schemas.Errorf(schemas.InvalidInput, "read endpoint: %w", err)
 	}
-	*e = Endpoint{wire.Name, wire.URL, wire.Model, wire.KeyEnv, wire.KeyFile, 0}
-	if wire.Timeout != "" {
-		timeout, err := time.ParseDuration(wire.Timeout)
-		if err != nil {
-			return schemas.Errorf(schemas.InvalidInput, "endpoint %q: timeout %q is not a duration like \"30s\"", e.Name, wire.Timeout)
+	*e = Endpoint{Name: wire.Name, URL: wire.URL, Model: wire.Model, KeyEnv: wire.KeyEnv, KeyFile: wire.KeyFile,
+		Revision: wire.Revision, Price: wire.Price, Stream: wire.Stream, Replicas: wire.Replicas}
+	for _, field := range []struct {
+		name, text string
+		to         *time.Duration
+	}{{"timeout", wire.Timeout, &e.Timeout}, {"idle_timeout", wire.IdleTimeout, &e.IdleTimeout}} {
+		if field.text == "" {
+			continue
 		}
-		e.Timeout = timeout
+		d, err := time.ParseDuration(field.text)
+		if err != nil {
+			return schemas.Errorf(schemas.InvalidInput, "endpoint %q: %s %q is not a duration like \"30s\"", e.Name, field.name, field.text)
+		}
+		*field.to = d
 	}
 	return nil
 }
 
-// normalized checks the endpoint and cuts a trailing slash off its URL.
+// normalized checks the endpoint, cuts trailing slashes off its addresses and
+// puts the defaults in.
 func (e Endpoint) normalized() (Endpoint, error) {
 	refuse := func(format string, args ...any) (Endpoint, error) {
 		return Endpoint{}, schemas.Errorf(schemas.InvalidInput, "endpoint %q: "+format, append([]any{e.Name}, args...)...)
@@ -82,29 +130,60 @@ func (e Endpoint) normalized() (Endpoint, error) {
 	if e.Name == "" {
 		return refuse("no name")
 	}
-	base, err := url.Parse(e.URL)
 	switch {
-	case err != nil:
-		// The parser's error quotes the address, which may hold a password.
-		return refuse("the url cannot be parsed; give one like http://localhost:8000/v1")
-	case base.User != nil:
-		return refuse("the url holds credentials; take them out and name key_env or key_file")
-	case base.Scheme != "http" && base.Scheme != "https", base.Host == "":
-		return refuse("url %q is not an http or https address like http://localhost:8000/v1", e.URL)
-	case base.RawQuery != "" || base.Fragment != "":
-		return refuse("the url has a query or fragment; give the base only, like http://localhost:8000/v1")
-	case strings.HasSuffix(strings.TrimRight(base.Path, "/"), "/chat/completions"):
-		return refuse("the url ends in /chat/completions; give the base before it")
 	case e.KeyEnv != "" && e.KeyFile != "":
 		return refuse("both key_env and key_file are set; name one")
 	case e.Timeout < 0:
 		return refuse("timeout is %s, must be positive", e.Timeout)
+	case e.IdleTimeout < 0:
+		return refuse("idle_timeout is %s, must be positive", e.IdleTimeout)
+	case !(e.Price.Prompt >= 0 && e.Price.Completion >= 0) || math.IsInf(e.Price.Prompt+e.Price.Completion, 0):
+		return refuse("price is %v for prompt and %v for completion tokens, must be at least 0 per million", e.Price.Prompt, e.Price.Completion)
+	case strings.ContainsFunc(e.Revision, func(r rune) bool { return r == '@' || unicode.IsSpace(r) }):
+		return refuse("revision %q is not one word without @", e.Revision)
 	}
-	e.URL = strings.TrimRight(e.URL, "/")
+	var bad string
+	if e.URL, bad = address(e.URL); bad != "" {
+		return refuse("the url %s", bad)
+	}
+	seen := []string{e.URL}
+	for i, replica := range e.Replicas {
+		replica, bad := address(replica)
+		switch {
+		case bad != "":
+			return refuse("replicas[%d] %s", i, bad)
+		case slices.Contains(seen, replica):
+			return refuse("replicas[%d] is %s, which is named before", i, replica)
+		}
+		seen = append(seen, replica)
+	}
+	e.Replicas = seen[1:]
 	if e.Timeout == 0 {
 		e.Timeout = DefaultTimeout
 	}
+	if e.IdleTimeout == 0 {
+		e.IdleTimeout = DefaultIdleTimeout
+	}
 	return e, nil
+}
+
+// address returns a base URL without trailing slashes, or says what is wrong
+// with it. What it says never quotes an address that may hold a password.
+func address(text string) (base, bad string) {
+	parsed, err := url.Parse(text)
+	switch {
+	case err != nil:
+		return "", "cannot be parsed; give one like http://localhost:8000/v1"
+	case parsed.User != nil:
+		return "", "holds credentials; take them out and name key_env or key_file"
+	case parsed.Scheme != "http" && parsed.Scheme != "https", parsed.Host == "":
+		return "", strconv.Quote(text) + " is not an http or https address like http://localhost:8000/v1"
+	case parsed.RawQuery != "" || parsed.Fragment != "":
+		return "", "has a query or fragment; give the base only, like http://localhost:8000/v1"
+	case strings.HasSuffix(strings.TrimRight(parsed.Path, "/"), "/chat/completions"):
+		return "", "ends in /chat/completions; give the base before it"
+	}
+	return strings.TrimRight(text, "/"), ""
 }
 
 // key reads the secret, "" if the endpoint has none.

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -19,7 +20,7 @@ func TestAnEndpointSurvivesJSON(t *testing.T) {
 	if err := json.Unmarshal([]byte(text), &e); err != nil {
 		t.Fatal(err)
 	}
-	if want := (chat.Endpoint{Name: "judge", URL: "http://localhost:8000/v1", Model: "m", KeyEnv: "JUDGE_KEY", Timeout: 90 * time.Second}); e != want {
+	if want := (chat.Endpoint{Name: "judge", URL: "http://localhost:8000/v1", Model: "m", KeyEnv: "JUDGE_KEY", Timeout: 90 * time.Second}); !reflect.DeepEqual(e, want) {
 		t.Errorf("read %+v, want %+v", e, want)
 	}
 	if again, err := json.Marshal(e); err != nil || string(again) != text {

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"maps"
 
@@ -48,6 +49,12 @@ type endpoint struct {
 	KeyEnv  string           `json:"key_env,omitempty"`
 	KeyFile string           `json:"key_file,omitempty"`
 	Timeout schemas.Duration `json:"timeout,omitempty"`
+	// Revision, Price, Stream, IdleTimeout and Replicas are as in chat.Endpoint.
+	Revision    string           `json:"revision,omitempty"`
+	Price       chat.Price       `json:"price,omitzero"`
+	Stream      bool             `json:"stream,omitempty"`
+	IdleTimeout schemas.Duration `json:"idle_timeout,omitempty"`
+	Replicas    []string         `json:"replicas,omitempty"`
 	// Concurrency bounds the requests under way from this worker. Default 16.
 	Concurrency int    `json:"concurrency,omitempty"`
 	Serve       *serve `json:"serve,omitempty"`
@@ -114,10 +121,15 @@ func (c config) validate(path string) error {
 			return fail("endpoint %q serves model %q, which is not under models", name, e.Serve.Model)
 		case e.Concurrency < 0:
 			return fail("endpoint %q: concurrency is negative", name)
-		case e.Serve == nil:
-			if _, err := chat.New(e.remote(name)); err != nil {
-				return fail("%w", err)
-			}
+		case e.Serve != nil && len(e.Replicas) > 0:
+			return fail("endpoint %q is served by the worker itself: replicas go with url", name)
+		}
+		remote := e.remote(name)
+		if e.Serve != nil {
+			remote.URL = "http://127.0.0.1" // known once it is started
+		}
+		if _, err := chat.New(remote); err != nil {
+			return fail("%w", err)
 		}
 	}
 	return nil
@@ -131,7 +143,8 @@ func resolve(root, path string) string {
 }
 
 func (e endpoint) remote(name string) chat.Endpoint {
-	return chat.Endpoint{Name: name, URL: e.URL, Model: e.Model, KeyEnv: e.KeyEnv, KeyFile: e.KeyFile, Timeout: timeout(e)}
+	return chat.Endpoint{Name: name, URL: e.URL, Model: e.Model, KeyEnv: e.KeyEnv, KeyFile: e.KeyFile, Timeout: timeout(e),
+		Revision: e.Revision, Price: e.Price, Stream: e.Stream, IdleTimeout: time.Duration(e.IdleTimeout), Replicas: e.Replicas}
 }
 
 func (c config) node() train.Node {
