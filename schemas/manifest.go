@@ -144,6 +144,8 @@ type ShardResult struct {
 	Books  Books `json:"books"`
 	// Spent is what this activity spent, whoever committed the shard.
 	Spent Spending `json:"spent,omitzero"`
+	// Estimate is set instead of all else where the work was only estimated.
+	Estimate *Estimate `json:"estimate,omitempty"`
 }
 
 // ResultOf shortens a commit record.

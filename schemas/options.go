@@ -20,12 +20,32 @@ type RunOptions struct {
 	MaxFailedFraction float64 `json:"max_failed_fraction,omitempty"`
 	// HeartbeatTimeout is how long a silent worker counts as alive. Default 30s.
 	HeartbeatTimeout Duration `json:"heartbeat_timeout,omitempty"`
-	// BudgetTokens (prompts and completions), BudgetCost (in the currency of the
-	// endpoints' prices) and BudgetTime are hard caps on each stage: one that is
-	// reached parks the stage, and `raise_budget` lets it go on. Default 0: no cap.
-	BudgetTokens int64    `json:"budget_tokens,omitempty"`
-	BudgetCost   float64  `json:"budget_cost,omitempty"`
-	BudgetTime   Duration `json:"budget_time,omitempty"`
+	BudgetOptions
+}
+
+// BudgetOptions are hard caps on each stage that calls models: one that is reached
+// parks the stage, and the update `raise_budget`, which takes the same fields,
+// lets it go on. Default 0: no cap.
+type BudgetOptions struct {
+	// BudgetTokens counts prompts and completions. A call begins only if the most
+	// that it can take is left, so a stage parks a little before its cap.
+	BudgetTokens int64 `json:"budget_tokens,omitempty"`
+	// BudgetCost is in the currency of the endpoints' prices.
+	BudgetCost float64 `json:"budget_cost,omitempty"`
+	// BudgetTime counts the time at work, without that spent parked.
+	BudgetTime Duration `json:"budget_time,omitempty"`
+}
+
+func (o BudgetOptions) Validate() error {
+	switch {
+	case o.BudgetTokens < 0:
+		return invalid("budget_tokens", "%d is negative", o.BudgetTokens)
+	case !(o.BudgetCost >= 0) || math.IsInf(o.BudgetCost, 0):
+		return invalid("budget_cost", "%v is not a number of at least 0", o.BudgetCost)
+	case o.BudgetTime < 0:
+		return invalid("budget_time", "%s is negative", time.Duration(o.BudgetTime))
+	}
+	return nil
 }
 
 func (o *RunOptions) SetDefaults() {
@@ -41,14 +61,8 @@ func (o RunOptions) Validate() error {
 		return invalid("max_failed_fraction", "%v is not between 0 and 1", o.MaxFailedFraction)
 	case o.HeartbeatTimeout < Duration(1e9) || o.HeartbeatTimeout > Duration(3600e9):
 		return invalid("heartbeat_timeout", "%s is not between 1s and 1h", time.Duration(o.HeartbeatTimeout))
-	case o.BudgetTokens < 0:
-		return invalid("budget_tokens", "%d is negative", o.BudgetTokens)
-	case !(o.BudgetCost >= 0) || math.IsInf(o.BudgetCost, 0):
-		return invalid("budget_cost", "%v is not a number of at least 0", o.BudgetCost)
-	case o.BudgetTime < 0:
-		return invalid("budget_time", "%s is negative", time.Duration(o.BudgetTime))
 	}
-	return nil
+	return o.BudgetOptions.Validate()
 }
 
 // SampleOptions say how responses are sampled (arXiv 2505.22172, section 3.3: N = 5,

@@ -54,6 +54,12 @@ type StageStatus struct {
 	// Failed counts the failed shards, Failures lists the first of them.
 	Failed   int            `json:"failed"`
 	Failures []ShardFailure `json:"failures,omitempty"`
+	// Reason says why the stage needs attention.
+	Reason string `json:"reason,omitempty"`
+	// Spent is what the shards that ended took; Budget the caps that hold now.
+	Spent    Spending      `json:"spent,omitzero"`
+	Budget   BudgetOptions `json:"budget,omitzero"`
+	Estimate *Estimate     `json:"estimate,omitempty"`
 }
 
 // PipelineStatus is the answer of the query `status` of a pipeline.

@@ -1,5 +1,7 @@
 package schemas
 
+import "math"
+
 // Spending is what calls to language models took. Calls that the call cache
 // answered are counted apart and took nothing.
 type Spending struct {
@@ -32,13 +34,17 @@ func (s Spending) Tokens() int64 { return s.PromptTokens + s.CompletionTokens }
 type Allowance struct {
 	Tokens *int64   `json:"tokens,omitempty"`
 	Cost   *float64 `json:"cost,omitempty"`
+	// EstimateOnly allows nothing either: calls that the call cache does not hold
+	// are counted instead of made, and nothing is written.
+	EstimateOnly bool `json:"estimate_only,omitempty"`
 }
 
-// Estimate is what a stage will take, computed before its first call.
+// Estimate is what a stage will take, computed before its first call from the
+// calls that one of its shards would make.
 type Estimate struct {
 	Rows  int64 `json:"rows"`
 	Calls int64 `json:"calls"`
-	// PromptTokens are estimated from the bytes of a sample of the rows.
+	// PromptTokens are estimated as a quarter of the prompts' bytes.
 	PromptTokens int64 `json:"prompt_tokens"`
 	// CompletionTokensMax is the most that the replies may take.
 	CompletionTokensMax int64 `json:"completion_tokens_max"`
@@ -47,4 +53,18 @@ type Estimate struct {
 	// Seconds is the time at the worker's present rate with that endpoint; null
 	// before the endpoint has answered anything.
 	Seconds *float64 `json:"seconds,omitempty"`
+}
+
+// Scale multiplies everything by factor, and by the calls that each call counted
+// stands for.
+func (e Estimate) Scale(factor float64, calls int64) Estimate {
+	factor *= float64(calls)
+	times := func(n int64) int64 { return int64(math.Ceil(float64(n) * factor)) }
+	out := Estimate{Rows: e.Rows, Calls: times(e.Calls), PromptTokens: times(e.PromptTokens),
+		CompletionTokensMax: times(e.CompletionTokensMax), CostMax: e.CostMax * factor}
+	if e.Seconds != nil {
+		seconds := *e.Seconds * factor
+		out.Seconds = &seconds
+	}
+	return out
 }

@@ -60,6 +60,16 @@ type StageProgress struct {
 	// Retry are shards to be started again.
 	Retry  []int          `json:"retry,omitempty"`
 	Failed []ShardFailure `json:"failed,omitempty"`
+	// Spent is what shards took so far, those that failed included.
+	Spent Spending `json:"spent,omitzero"`
+	// Ran is the time at work so far.
+	Ran Duration `json:"ran,omitempty"`
+	// Estimate was made before the first call; null if no model is called.
+	Estimate *Estimate `json:"estimate,omitempty"`
+	// Raised, if not nil, are the caps that raise_budget set.
+	Raised *BudgetOptions `json:"raised,omitempty"`
+	// GaveUp says that the shards left are given up since the budget is reached.
+	GaveUp bool `json:"gave_up,omitempty"`
 }
 
 // SampleResponsesInput starts the sample stage on a manifest of turns.

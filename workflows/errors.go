@@ -24,6 +24,9 @@ func ApplicationError(err error) error {
 	o := temporal.ApplicationErrorOptions{NonRetryable: !schemas.Retryable(err)}
 	if e, ok := errors.AsType[*schemas.Error](err); ok {
 		o.NextRetryDelay = e.RetryAfter
+		if e.Spent != (schemas.Spending{}) {
+			o.Details = []any{e.Spent}
+		}
 	}
 	if errors.Is(err, context.Canceled) {
 		o.Cause = context.Canceled
@@ -31,8 +34,29 @@ func ApplicationError(err error) error {
 	return temporal.NewApplicationErrorWithOptions(err.Error(), string(schemas.TypeOf(err)), o)
 }
 
-// failureOf shortens an activity's failure to what a person needs.
+// spentOf is what failed work had spent, as far as its worker could tell.
+func spentOf(err error) (spent schemas.Spending) {
+	if e, ok := errors.AsType[*temporal.ApplicationError](err); ok && e.HasDetails() {
+		if e.Details(&spent) != nil {
+			return schemas.Spending{}
+		}
+		return spent
+	}
+	if e, ok := errors.AsType[*temporal.TimeoutError](err); ok && e.HasLastHeartbeatDetails() {
+		var last schemas.Heartbeat
+		if e.LastHeartbeatDetails(&last) == nil {
+			return last.Spent
+		}
+	}
+	return spent
+}
+
+// failureOf shortens an activity's failure to what a person needs; a nil error
+// has none.
 func failureOf(err error) (errorType, message string) {
+	if err == nil {
+		return "", ""
+	}
 	if e, ok := errors.AsType[*temporal.ApplicationError](err); ok {
 		return e.Type(), e.Message()
 	}

@@ -50,6 +50,7 @@ const (
 	UpdateRetryFailed = "retry_failed"
 	UpdateSkipFailed  = "skip_failed"
 	UpdateStop        = "stop"
+	UpdateRaiseBudget = "raise_budget"
 )
 
 // Search attributes.

@@ -122,7 +122,7 @@ func TestThePublicNamesAreTheDocumentedOnes(t *testing.T) {
 	for prefix, want := range map[string][]string{
 		"Queue":  {"rpo", "rpo-gpu", "rpo-io", "rpo-llm"},
 		"Query":  {"status"},
-		"Update": {"retry_failed", "skip_failed", "stop"},
+		"Update": {"raise_budget", "retry_failed", "skip_failed", "stop"},
 	} {
 		if got := constants(t, prefix); !slices.Equal(got, want) {
 			t.Errorf("%s: got %v, want %v", prefix, got, want)

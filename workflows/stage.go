@@ -33,6 +33,9 @@ type stage struct {
 	// config finds whatever the output depends on beside the input, the identity
 	// of models among it. It is asked once, when the stage opens.
 	config func() (any, error)
+	// callsPerRow, if not 0, says that the activity calls models, and how many
+	// calls follow the first one for a row, itself included.
+	callsPerRow int64
 	// input wraps a shard into the activity's input.
 	input func(store.Shard) any
 	// again makes the error that continues the workflow with this progress.
@@ -48,6 +51,10 @@ func (s stage) run(ctx workflow.Context, in schemas.StageInput) (schemas.StageRe
 	r := &stageRun{stage: s, in: in, log: workflow.GetLogger(ctx), status: schemas.StatusRunning}
 	if in.Progress != nil {
 		r.p = *in.Progress
+	}
+	r.caps = in.BudgetOptions
+	if r.p.Raised != nil {
+		r.caps = *r.p.Raised
 	}
 	if err := r.handle(ctx); err != nil {
 		return schemas.StageResult{}, err
@@ -108,10 +115,11 @@ type stageRun struct {
 	p   schemas.StageProgress
 	// status is one of the Status constants.
 	status string
-	// decision is what a person told a parked stage.
-	decision string
+	// decision is what a person told a parked stage, reason why it is parked.
+	decision, reason string
 	// shown is what the search attributes say.
 	shown attributes
+	budget
 }
 
 func (r *stageRun) open(ctx workflow.Context) error {
@@ -123,8 +131,11 @@ func (r *stageRun) open(ctx workflow.Context) error {
 	err = workflow.ExecuteActivity(withRecords(ctx, "open stage "+r.name), openStage, store.OpenStageInput{
 		Stage: r.name, Manifest: r.in.Manifest, Split: r.split, Needs: r.needs, Config: config, Generation: r.in.Generation,
 	}).Get(ctx, &opened)
+	if err != nil {
+		return err
+	}
 	r.p.Job, r.p.ConfigHash, r.p.Shards = opened.Job, opened.ConfigHash, opened.Shards
-	return err
+	return r.estimate(ctx, opened)
 }
 
 // page works on the shards to be retried and on the next page of new ones.
@@ -147,20 +158,50 @@ func (r *stageRun) page(ctx workflow.Context) error {
 	return r.work(ctx, todo)
 }
 
-// work runs one activity per shard, ShardsInFlight at once.
+// work runs one activity per shard until none is left. Whenever the budget is
+// reached it parks, and goes on as a person decides.
 func (r *stageRun) work(ctx workflow.Context, todo []int) error {
+	for len(todo) > 0 {
+		if r.p.GaveUp {
+			for _, shard := range todo {
+				r.fail(shard, string(schemas.BudgetExceeded), "not worked on: the budget was reached")
+			}
+			return nil
+		}
+		left, err := r.spend(ctx, todo)
+		if err != nil {
+			return err
+		}
+		if todo = left; len(todo) > 0 {
+			if err := r.overBudget(ctx, len(todo)); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// spend works on shards, ShardsInFlight at once, until none is left or the budget
+// is reached, and returns those that are left.
+func (r *stageRun) spend(ctx workflow.Context, todo []int) (left []int, err error) {
+	working, stop := workflow.WithCancel(ctx)
+	defer stop()
 	selector := workflow.NewSelector(ctx)
+	r.begin(ctx, selector, stop)
+	defer r.pause(ctx)
 	// Not a loop variable: the callbacks must see the one and only counter.
 	inFlight := 0
 	for len(todo) > 0 || inFlight > 0 {
-		for len(todo) > 0 && inFlight < r.in.ShardsInFlight && ctx.Err() == nil {
+		for len(todo) > 0 && inFlight < r.slots && ctx.Err() == nil && !r.reached() {
 			shard := todo[0]
 			todo = todo[1:]
+			l := r.lease(inFlight, len(todo)+1)
 			inFlight++
-			selector.AddFuture(r.start(ctx, shard), func(f workflow.Future) {
+			selector.AddFuture(r.start(working, shard, l.Allowance), func(f workflow.Future) {
 				inFlight--
-				if ctx.Err() == nil {
-					r.finish(ctx, shard, f)
+				r.release(l)
+				if ctx.Err() == nil && !r.finish(ctx, shard, f, l, working.Err() != nil) {
+					todo = append(todo, shard)
 				}
 			})
 		}
@@ -169,25 +210,42 @@ func (r *stageRun) work(ctx workflow.Context, todo []int) error {
 		}
 		selector.Select(ctx)
 		if err := r.publish(ctx); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	return ctx.Err()
+	return todo, ctx.Err()
 }
 
-func (r *stageRun) start(ctx workflow.Context, shard int) workflow.Future {
+func (r *stageRun) start(ctx workflow.Context, shard int, allowance schemas.Allowance) workflow.Future {
 	summary := fmt.Sprintf("%s shard %d of %d", r.name, shard, r.p.Shards)
-	return workflow.ExecuteActivity(withShard(ctx, r.queue, summary, r.in.RunOptions), r.activity, r.input(store.Shard{
-		Job: r.p.Job, Stage: r.name, ConfigHash: r.p.ConfigHash, Manifest: r.in.Manifest, Number: shard,
-	}))
+	return workflow.ExecuteActivity(withShard(ctx, r.queue, summary, r.in.RunOptions), r.activity, r.input(r.shard(shard, allowance)))
 }
 
-func (r *stageRun) finish(ctx workflow.Context, shard int, f workflow.Future) {
+func (r *stageRun) shard(number int, allowance schemas.Allowance) store.Shard {
+	return store.Shard{
+		Job: r.p.Job, Stage: r.name, ConfigHash: r.p.ConfigHash, Manifest: r.in.Manifest, Number: number,
+		Generation: r.in.Generation, Allowance: allowance,
+	}
+}
+
+// finish takes the result of a shard's work. ended is false if the shard is to be
+// worked on again: its lease was too small, or the stage stopped it.
+func (r *stageRun) finish(ctx workflow.Context, shard int, f workflow.Future, l lease, stopped bool) (ended bool) {
 	var done schemas.ShardResult
 	err := f.Get(ctx, &done)
+	if err != nil {
+		r.p.Spent = r.p.Spent.Add(spentOf(err))
+	} else {
+		r.p.Spent = r.p.Spent.Add(done.Spent)
+	}
+	errorType, message := failureOf(err)
 	switch {
+	case err != nil && stopped:
+		return false
+	case errorType == string(schemas.BudgetExceeded) && (l.Tokens != nil || l.Cost != nil):
+		r.starved(l, message)
+		return false
 	case err != nil:
-		errorType, message := failureOf(err)
 		r.log.Warn("shard failed", "stage", r.name, "shard", shard, "type", errorType, "error", message)
 		r.fail(shard, errorType, message)
 	case !done.Books.Closed():
@@ -198,6 +256,7 @@ func (r *stageRun) finish(ctx workflow.Context, shard int, f workflow.Future) {
 			r.p.Reused++
 		}
 	}
+	return true
 }
 
 // fail notes a failed shard in its place, so that nothing depends on which shard
@@ -215,18 +274,14 @@ func (r *stageRun) fail(shard int, errorType, message string) {
 // person does. retry says that they are to be worked on again.
 func (r *stageRun) settle(ctx workflow.Context) (retry bool, err error) {
 	// The quotient, unlike the product, is exactly what "0.29" of 100 means.
-	if tooMany := float64(len(r.p.Failed))/float64(r.p.Shards) > r.in.MaxFailedFraction; !tooMany {
+	tooMany := float64(len(r.p.Failed))/float64(r.p.Shards) > r.in.MaxFailedFraction
+	if !tooMany || r.p.GaveUp {
 		return false, nil
 	}
-	r.status = schemas.StatusNeedsAttention
-	if err := r.publish(ctx); err != nil {
+	decision, err := r.park(ctx, fmt.Sprintf("%d of %d shards failed", len(r.p.Failed), r.p.Shards))
+	if err != nil {
 		return false, err
 	}
-	if err := workflow.Await(ctx, func() bool { return r.decision != "" }); err != nil {
-		return false, err
-	}
-	decision := r.decision
-	r.decision, r.status = "", schemas.StatusRunning
 	switch decision {
 	case UpdateRetryFailed:
 		for _, f := range r.p.Failed {
@@ -240,6 +295,20 @@ func (r *stageRun) settle(ctx workflow.Context) (retry bool, err error) {
 			r.name, len(r.p.Failed), r.p.Shards, first.Shard, first.Message))
 	}
 	return false, nil // skip_failed
+}
+
+// park waits until a person decides and returns the update's name.
+func (r *stageRun) park(ctx workflow.Context, reason string) (decision string, err error) {
+	r.status, r.reason = schemas.StatusNeedsAttention, reason
+	if err := r.publish(ctx); err != nil {
+		return "", err
+	}
+	if err := workflow.Await(ctx, func() bool { return r.decision != "" }); err != nil {
+		return "", err
+	}
+	decision = r.decision
+	r.decision, r.reason, r.status = "", "", schemas.StatusRunning
+	return decision, nil
 }
 
 func (r *stageRun) close(ctx workflow.Context) (schemas.StageResult, error) {

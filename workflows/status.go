@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -13,13 +14,13 @@ import (
 // which batch operations can send.
 func (r *stageRun) handle(ctx workflow.Context) error {
 	err := workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (schemas.StageStatus, error) { return r.report(), nil },
-		workflow.QueryHandlerOptions{Description: "Progress of the stage and its failed shards, as JSON."})
+		workflow.QueryHandlerOptions{Description: "Progress of the stage, what it spent and its failed shards, as JSON."})
 	if err != nil {
 		return err
 	}
 	for _, d := range []struct{ name, description string }{
 		{UpdateRetryFailed, "Work on the failed shards of a parked stage again. Returns their number."},
-		{UpdateSkipFailed, "Go on without the failed shards of a parked stage. Returns their number."},
+		{UpdateSkipFailed, "Go on without the failed shards of a parked stage, or without those left when its budget was reached. Returns the number of failed shards."},
 		{UpdateStop, "End a parked stage as failed. Returns the number of failed shards."},
 	} {
 		err := workflow.SetUpdateHandlerWithOptions(ctx, d.name,
@@ -27,33 +28,61 @@ func (r *stageRun) handle(ctx workflow.Context) error {
 				r.decision = d.name
 				return len(r.p.Failed), nil
 			},
-			workflow.UpdateHandlerOptions{Description: d.description, Validator: func() error { return r.parked() }})
+			workflow.UpdateHandlerOptions{Description: d.description, Validator: func() error { return r.mayDecide(d.name) }})
 		if err != nil {
 			return err
 		}
-		signals := workflow.GetSignalChannel(ctx, d.name)
-		workflow.Go(ctx, func(ctx workflow.Context) {
-			for {
-				signals.Receive(ctx, nil)
-				if ctx.Err() != nil {
-					return
-				}
-				// A signal to a stage that is not parked means nothing.
-				if r.parked() == nil {
-					r.decision = d.name
-				}
+		// A signal to a stage that does not take it means nothing.
+		receive(ctx, d.name, func(any) {
+			if r.mayDecide(d.name) == nil {
+				r.decision = d.name
 			}
 		})
 	}
-	return nil
+	err = workflow.SetUpdateHandlerWithOptions(ctx, UpdateRaiseBudget,
+		func(_ workflow.Context, to schemas.BudgetOptions) (schemas.BudgetOptions, error) {
+			r.raise(to)
+			return r.caps, nil
+		},
+		workflow.UpdateHandlerOptions{
+			Description: `Raise caps, for example {"budget_tokens": 2000000}; a stage parked at its budget goes on. Returns the caps.`,
+			Validator:   func(_ workflow.Context, to schemas.BudgetOptions) error { return r.mayRaise(to) },
+		})
+	receive(ctx, UpdateRaiseBudget, func(to schemas.BudgetOptions) {
+		if r.mayRaise(to) == nil {
+			r.raise(to)
+		}
+	})
+	return err
 }
 
-func (r *stageRun) parked() error {
-	if r.decision != "" {
-		return ApplicationError(schemas.Errorf(schemas.InvalidInput, "stage %s has just been told %s", r.name, r.decision))
+// receive calls do for every signal of a name whose payload is a T.
+func receive[T any](ctx workflow.Context, name string, do func(T)) {
+	signals := workflow.GetSignalChannel(ctx, name)
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		for {
+			var payload T
+			signals.Receive(ctx, &payload)
+			if ctx.Err() != nil {
+				return
+			}
+			do(payload)
+		}
+	})
+}
+
+// mayDecide refuses what a stage cannot take now.
+func (r *stageRun) mayDecide(update string) error {
+	refuse := func(format string, args ...any) error {
+		return ApplicationError(schemas.Errorf(schemas.InvalidInput, "stage %s "+format, append([]any{r.name}, args...)...))
 	}
-	if r.status != schemas.StatusNeedsAttention {
-		return ApplicationError(schemas.Errorf(schemas.InvalidInput, "stage %s is %s: only a stage that needs attention takes this", r.name, r.status))
+	switch {
+	case r.decision != "":
+		return refuse("has just been told %s", r.decision)
+	case r.status != schemas.StatusNeedsAttention:
+		return refuse("is %s: only a stage that needs attention takes this", r.status)
+	case r.exhausted != "" && update == UpdateRetryFailed:
+		return refuse("has reached its budget: send %s, %s or %s", UpdateRaiseBudget, UpdateSkipFailed, UpdateStop)
 	}
 	return nil
 }
@@ -62,6 +91,7 @@ func (r *stageRun) report() schemas.StageStatus {
 	return schemas.StageStatus{
 		Stage: r.name, Status: r.status, Job: r.p.Job, Total: r.p.Shards, Done: r.p.Done, Reused: r.p.Reused,
 		Failed: len(r.p.Failed), Failures: r.p.Failed[:min(len(r.p.Failed), maxFailures)],
+		Reason: r.reason, Spent: r.p.Spent, Budget: r.caps, Estimate: r.p.Estimate,
 	}
 }
 
@@ -70,16 +100,7 @@ func (r *stageRun) report() schemas.StageStatus {
 // only, since each write is an event of the history.
 func (r *stageRun) publish(ctx workflow.Context) error {
 	s := r.report()
-	var b strings.Builder
-	b.WriteString(fmt.Sprintf("**%s**: %s\n\n| shards | done | reused | failed |\n| --- | --- | --- | --- |\n| %d | %d | %d | %d |\n",
-		s.Stage, s.Status, s.Total, s.Done, s.Reused, s.Failed))
-	for _, f := range s.Failures {
-		b.WriteString(fmt.Sprintf("\n- shard %d: %s: %s", f.Shard, f.ErrorType, f.Message))
-	}
-	if s.Status == schemas.StatusNeedsAttention {
-		b.WriteString("\n\nSend the update `retry_failed`, `skip_failed` or `stop`.")
-	}
-	workflow.SetCurrentDetails(ctx, b.String())
+	workflow.SetCurrentDetails(ctx, details(s, r.exhausted != ""))
 	shown := attributes{s.Status, s.Job, s.Total, s.Failed}
 	if shown == r.shown {
 		return nil
@@ -87,6 +108,46 @@ func (r *stageRun) publish(ctx workflow.Context) error {
 	r.shown = shown
 	return workflow.UpsertTypedSearchAttributes(ctx, AttributeStage.ValueSet(s.Stage), AttributeStatus.ValueSet(s.Status),
 		AttributeJob.ValueSet(s.Job), AttributeShardsTotal.ValueSet(int64(s.Total)), AttributeShardsFailed.ValueSet(int64(s.Failed)))
+}
+
+// details is the state as Markdown.
+func details(s schemas.StageStatus, overBudget bool) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "**%s**: %s\n\n| shards | done | reused | failed |\n| --- | --- | --- | --- |\n| %d | %d | %d | %d |\n",
+		s.Stage, s.Status, s.Total, s.Done, s.Reused, s.Failed)
+	if s.Spent != (schemas.Spending{}) || s.Estimate != nil || s.Budget != (schemas.BudgetOptions{}) {
+		b.WriteString("\n| | calls | prompt tokens | completion tokens | cost |\n| --- | --- | --- | --- | --- |\n")
+		fmt.Fprintf(&b, "| spent | %d | %d | %d | %.4g |\n", s.Spent.Calls, s.Spent.PromptTokens, s.Spent.CompletionTokens, s.Spent.Cost)
+	}
+	if e := s.Estimate; e != nil {
+		fmt.Fprintf(&b, "| estimate | %d | %d | at most %d | at most %.4g |\n", e.Calls, e.PromptTokens, e.CompletionTokensMax, e.CostMax)
+		if e.Seconds != nil {
+			fmt.Fprintf(&b, "\nAt the worker's present rate it takes at most %s.\n", (time.Duration(*e.Seconds) * time.Second).String())
+		}
+	}
+	for _, line := range []struct {
+		capped bool
+		text   string
+	}{
+		{s.Budget.BudgetTokens > 0, fmt.Sprintf("budget_tokens: %d of %d spent", s.Spent.Tokens(), s.Budget.BudgetTokens)},
+		{s.Budget.BudgetCost > 0, fmt.Sprintf("budget_cost: %.4g of %g spent", s.Spent.Cost, s.Budget.BudgetCost)},
+		{s.Budget.BudgetTime > 0, "budget_time: " + time.Duration(s.Budget.BudgetTime).String()},
+	} {
+		if line.capped {
+			b.WriteString("\n- " + line.text)
+		}
+	}
+	for _, f := range s.Failures {
+		fmt.Fprintf(&b, "\n- shard %d: %s: %s", f.Shard, f.ErrorType, f.Message)
+	}
+	switch {
+	case s.Status != schemas.StatusNeedsAttention:
+	case overBudget:
+		fmt.Fprintf(&b, "\n\n%s. Send the update `raise_budget`, `skip_failed` or `stop`.", s.Reason)
+	default:
+		fmt.Fprintf(&b, "\n\n%s. Send the update `retry_failed`, `skip_failed` or `stop`.", s.Reason)
+	}
+	return b.String()
 }
 
 // attributes is what a stage's search attributes say.

@@ -20,7 +20,7 @@ import (
 // manifest.
 func SampleResponses(ctx workflow.Context, in schemas.SampleResponsesInput) (schemas.StageResult, error) {
 	return stage{
-		name: "sample", activity: sampleShard, queue: QueueLLM, split: schemas.SplitTrain,
+		name: "sample", activity: sampleShard, queue: QueueLLM, split: schemas.SplitTrain, callsPerRow: 1,
 		needs: []string{schemas.TableTurn},
 		config: func() (any, error) {
 			model, err := describe(ctx, in.Endpoint, in.Model, "")
@@ -39,8 +39,12 @@ func SampleResponses(ctx workflow.Context, in schemas.SampleResponsesInput) (sch
 
 // JudgeResponses judges the responses of a manifest.
 func JudgeResponses(ctx workflow.Context, in schemas.JudgeResponsesInput) (schemas.StageResult, error) {
+	var calls int64
+	if in.JudgeEndpoint != "" {
+		calls = 1
+	}
 	return stage{
-		name: "judge", activity: judgeShard, queue: QueueLLM, split: schemas.SplitTrain,
+		name: "judge", activity: judgeShard, queue: QueueLLM, split: schemas.SplitTrain, callsPerRow: calls,
 		needs: []string{schemas.TableTurn, schemas.TableResponse},
 		config: func() (any, error) {
 			model, err := describe(ctx, in.JudgeEndpoint, in.JudgeModel, "")
@@ -60,8 +64,12 @@ func JudgeResponses(ctx workflow.Context, in schemas.JudgeResponsesInput) (schem
 
 // ReverseConstraints makes the opposites of the constraints of a manifest.
 func ReverseConstraints(ctx workflow.Context, in schemas.ReverseConstraintsInput) (schemas.StageResult, error) {
+	var calls int64
+	if in.ReverseEndpoint != "" {
+		calls = 2 // each opposite is checked by a second one
+	}
 	return stage{
-		name: "reverse", activity: reverseShard, queue: QueueLLM, split: schemas.SplitTrain,
+		name: "reverse", activity: reverseShard, queue: QueueLLM, split: schemas.SplitTrain, callsPerRow: calls,
 		needs: []string{schemas.TableTurn},
 		config: func() (any, error) {
 			model, err := describe(ctx, in.ReverseEndpoint, in.ReverseModel, "")
@@ -140,7 +148,8 @@ func EvaluateModel(ctx workflow.Context, in schemas.EvaluateModelInput) (schemas
 	var out schemas.EvaluationResult
 	in.Responses = in.EvalResponses
 	done, err := stage{
-		name: "evaluate", activity: evaluateShard, queue: QueueLLM, split: schemas.SplitEval,
+		// The first arm's samples stand for those of both.
+		name: "evaluate", activity: evaluateShard, queue: QueueLLM, split: schemas.SplitEval, callsPerRow: 2,
 		needs: []string{schemas.TableTurn},
 		config: func() (any, error) {
 			identities := make([]string, 3)

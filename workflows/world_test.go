@@ -37,6 +37,9 @@ type world struct {
 	fails map[string]error
 	// result changes what a shard's activity returns.
 	result func(*schemas.ShardResult)
+	// needs, if not nil, are the tokens that each shard takes, paid those that its
+	// activities have paid already and need not pay again.
+	needs, paid map[int]int64
 
 	mu sync.Mutex
 	// committed has the shards of each job that are committed, attempts the calls.
@@ -96,6 +99,9 @@ func (w *world) call(name string) error {
 
 // shard is the activity of every stage of shards.
 func (w *world) shard(name string, s store.Shard) (schemas.ShardResult, error) {
+	if s.Allowance.EstimateOnly {
+		return schemas.ShardResult{Shard: s.Number, Estimate: &schemas.Estimate{Calls: 10, PromptTokens: 1000, CompletionTokensMax: 5000, CostMax: 0.5}}, nil
+	}
 	if err := w.call(name); err != nil {
 		return schemas.ShardResult{}, err
 	}
@@ -112,6 +118,11 @@ func (w *world) shard(name string, s store.Shard) (schemas.ShardResult, error) {
 	if f := w.failures[s.Number]; w.attempts[s.Job][s.Number] <= f.times {
 		return schemas.ShardResult{}, f.err
 	}
+	if w.needs != nil {
+		if err := w.pay(s, &out); err != nil {
+			return schemas.ShardResult{}, err
+		}
+	}
 	w.set(s.Stage, s.Number)
 	if w.result != nil {
 		w.result(&out)
@@ -119,12 +130,36 @@ func (w *world) shard(name string, s store.Shard) (schemas.ShardResult, error) {
 	return out, nil
 }
 
+// callTokens is what one call takes: no shard pays less at once.
+const callTokens = 10
+
+// pay spends what a shard still needs, as far as its allowance goes.
+func (w *world) pay(s store.Shard, out *schemas.ShardResult) error {
+	left := w.needs[s.Number] - w.paid[s.Number]
+	var spent int64
+	for ; left > spent; spent += callTokens {
+		if cap := s.Allowance.Tokens; cap != nil && spent+callTokens > *cap {
+			w.paid[s.Number] += spent
+			return &schemas.Error{Type: schemas.BudgetExceeded, Message: "the next call may take 10 tokens", Spent: schemas.Spending{CompletionTokens: spent}}
+		}
+	}
+	w.paid[s.Number] += spent
+	out.Spent.CompletionTokens = spent
+	return nil
+}
+
 func books() schemas.Books {
 	return schemas.Books{In: rowsPerShard, OK: rowsPerShard - 3, Quarantined: 1, Skipped: 2}
 }
 
 func (w *world) open(_ context.Context, in store.OpenStageInput) (store.OpenStageResult, error) {
-	return store.OpenStageResult{Job: jobOf(in.Stage), ConfigHash: "hash-" + in.Stage, Shards: w.shards}, w.call(openStage)
+	out := store.OpenStageResult{Job: jobOf(in.Stage), ConfigHash: "hash-" + in.Stage, Shards: w.shards}
+	for i := w.shards - 1; i >= 0; i-- {
+		if !w.committed[jobOf(in.Stage)][number(i)] {
+			out.First, out.FirstRows, out.Rows = number(i), rowsPerShard, out.Rows+rowsPerShard
+		}
+	}
+	return out, w.call(openStage)
 }
 
 func (w *world) list(_ context.Context, in store.ListShardsInput) (out store.ListShardsResult, err error) {

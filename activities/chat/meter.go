@@ -33,7 +33,13 @@ type Meter struct {
 	reserved schemas.Spending
 	// settled is closed and replaced whenever a call ends.
 	settled chan struct{}
+	// estimate counts the calls that are not made.
+	estimate schemas.Estimate
 }
+
+// errEstimate is in the chain of the error of a call that is only estimated. The
+// step takes it for a row that cannot be processed and goes on with the next.
+var errEstimate = errors.New("estimated only")
 
 // NewMeter makes the meter of one activity. What its earlier attempts spent, as
 // their last heartbeat says, counts against the allowance.
@@ -63,6 +69,12 @@ func (m *Meter) Beat(ctx context.Context, done, total int) {
 // Result completes what a shard's work returns, success or failure, with what
 // was spent.
 func (m *Meter) Result(r schemas.CommitRecord, reused bool, err error) (schemas.ShardResult, error) {
+	if m.allowance.EstimateOnly && (err == nil || errors.Is(err, errEstimate)) {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		e := m.estimate
+		return schemas.ShardResult{Shard: r.Shard, Estimate: &e}, nil
+	}
 	if err != nil {
 		failed := &schemas.Error{Type: schemas.TypeOf(err), Message: err.Error(), Cause: err, Spent: m.Spent()}
 		if e, ok := errors.AsType[*schemas.Error](err); ok {
@@ -75,28 +87,57 @@ func (m *Meter) Result(r schemas.CommitRecord, reused bool, err error) (schemas.
 	return out, nil
 }
 
+// Terms are what a model's tokens cost and how fast they come.
+type Terms struct {
+	Price Price
+	// TokensPerSecond is the rate of completion tokens of late; 0 if not known.
+	TokensPerSecond float64
+}
+
 // Metered returns c with its calls counted and kept inside m's allowance. A call
 // that could exceed it is a BudgetExceeded error; one that could only because
-// others are in flight waits for them.
-func Metered(c Completer, m *Meter, price Price) Completer { return &metered{c, m, price} }
+// others are in flight waits for them. Of an estimate, no call is made.
+func Metered(c Completer, m *Meter, terms Terms) Completer { return &metered{c, m, terms} }
 
 type metered struct {
 	inner Completer
 	meter *Meter
-	price Price
+	Terms
 }
 
 func (c *metered) Complete(ctx context.Context, req Request) (Response, error) {
 	most := mostOf(req)
-	most.Cost = c.price.cost(most)
+	if c.meter.allowance.EstimateOnly {
+		return Response{}, c.meter.count(req, most, c.Terms)
+	}
+	most.Cost = c.Price.cost(most)
 	if err := c.meter.reserve(ctx, most); err != nil {
 		return Response{}, err
 	}
 	resp, err := c.inner.Complete(ctx, req)
 	took := tookOf(req, resp)
-	took.Cost = c.price.cost(took)
+	took.Cost = c.Price.cost(took)
 	c.meter.settle(most, took)
 	return resp, err
+}
+
+// count adds a call that is not made to the estimate.
+func (m *Meter) count(req Request, most schemas.Spending, terms Terms) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	prompt := promptBytes(req) / 4
+	m.estimate.Calls++
+	m.estimate.PromptTokens += prompt
+	m.estimate.CompletionTokensMax += most.CompletionTokens
+	m.estimate.CostMax += terms.Price.cost(schemas.Spending{PromptTokens: prompt, CompletionTokens: most.CompletionTokens})
+	if terms.TokensPerSecond > 0 {
+		seconds := float64(most.CompletionTokens) / terms.TokensPerSecond
+		if m.estimate.Seconds != nil {
+			seconds += *m.estimate.Seconds
+		}
+		m.estimate.Seconds = &seconds
+	}
+	return schemas.Errorf(schemas.CorruptData, "%w", errEstimate)
 }
 
 func (m *Meter) reserve(ctx context.Context, most schemas.Spending) error {

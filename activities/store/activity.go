@@ -34,6 +34,11 @@ type OpenStageResult struct {
 	Job        string `json:"job"`
 	ConfigHash string `json:"config_hash"`
 	Shards     int    `json:"shards"`
+	// Rows counts the rows, of the last table needed, in shards that are not
+	// committed yet; First is the first such shard and FirstRows are its rows.
+	Rows      int64 `json:"rows,omitempty"`
+	First     int   `json:"first,omitempty"`
+	FirstRows int64 `json:"first_rows,omitempty"`
 }
 
 // OpenStage derives the job from the configuration, the input's content and the
@@ -59,7 +64,25 @@ func (a *Activities) OpenStage(ctx context.Context, in OpenStageInput) (OpenStag
 	}
 	hash := digest(config)
 	job := schemas.ID("job", in.Stage, hash, contentHash(shards), strconv.FormatInt(in.Generation, 10))
-	return OpenStageResult{Job: job, ConfigHash: hash, Shards: len(shards)}, nil
+	out := OpenStageResult{Job: job, ConfigHash: hash, Shards: len(shards)}
+	if len(in.Needs) == 0 {
+		return out, nil
+	}
+	committed, err := committedNumbers(ctx, a.Store, job, in.Stage)
+	if err != nil {
+		return OpenStageResult{}, err
+	}
+	for _, s := range shards {
+		rows := s.Objects[in.Needs[len(in.Needs)-1]].Rows
+		if committed[s.Shard] || rows == 0 {
+			continue
+		}
+		if out.Rows == 0 {
+			out.First, out.FirstRows = s.Shard, rows
+		}
+		out.Rows += rows
+	}
+	return out, nil
 }
 
 // UnmarshalJSON keeps the configuration's numbers as they were written: two

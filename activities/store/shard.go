@@ -38,6 +38,9 @@ func RunShard(ctx context.Context, s Store, shard Shard, do func(context.Context
 	if r, ok, err := Committed(ctx, s, shard.Job, shard.Stage, shard.Number); err != nil || ok {
 		return r, ok, err
 	}
+	if shard.Allowance.EstimateOnly {
+		s = unwritten{s}
+	}
 	m, err := GetManifest(ctx, s, shard.Manifest)
 	if err != nil {
 		return r, false, err
@@ -61,7 +64,7 @@ func RunShard(ctx context.Context, s Store, shard Shard, do func(context.Context
 		}
 	}
 	slices.Sort(w.Record.Inputs)
-	if err := do(ctx, w); err != nil {
+	if err := do(ctx, w); err != nil || shard.Allowance.EstimateOnly {
 		return r, false, err
 	}
 	if len(w.quarantined) > 0 {
@@ -72,6 +75,11 @@ func RunShard(ctx context.Context, s Store, shard Shard, do func(context.Context
 	r, won, err := Commit(ctx, s, w.Record)
 	return r, !won, err
 }
+
+// unwritten is a store that takes no rows: those of an estimate are not made.
+type unwritten struct{ Store }
+
+func (unwritten) Put(context.Context, string, []byte) error { return nil }
 
 // Table reads one table of the shard's input.
 func Table[T any](ctx context.Context, w *Work, table string) ([]T, error) {

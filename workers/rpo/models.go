@@ -53,7 +53,7 @@ func (m *models) Model(ctx context.Context, use chat.Use) (chat.Model, func(), e
 		release()
 		return chat.Model{}, nil, err
 	}
-	return chat.Model{Completer: chat.Metered(c, use.Meter, chat.Price{}), Name: remote.Model, Slots: m.slotsOf(name, e)}, func() { c.Close(); release() }, nil
+	return chat.Model{Completer: chat.Metered(c, use.Meter, chat.Terms{}), Name: remote.Model, Slots: m.slotsOf(name, e)}, func() { c.Close(); release() }, nil
 }
 
 // Identify checks the endpoint. Of a served model the identity is the hash of

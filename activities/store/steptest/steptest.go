@@ -48,7 +48,7 @@ func (m Models) Model(_ context.Context, use chat.Use) (chat.Model, func(), erro
 	}
 	var metered chat.Completer = c
 	if use.Meter != nil {
-		metered = chat.Metered(c, use.Meter, chat.Price{})
+		metered = chat.Metered(c, use.Meter, chat.Terms{})
 	}
 	return chat.Model{Completer: metered, Name: model, Slots: make(chan struct{}, slots)}, c.Close, nil
 }
