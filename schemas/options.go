@@ -122,30 +122,6 @@ type ReverseOptions struct {
 	ReverseModel    string `json:"reverse_model,omitempty"`
 }
 
-// PairOptions say which pairs are kept and where they are published.
-type PairOptions struct {
-	// Dataset is the data set's name. Default "default".
-	Dataset string `json:"dataset,omitempty"`
-	// MinMargin drops pairs with a smaller g. Default 1: all. (The authors' own
-	// released set keeps g > 2, that is 3.)
-	MinMargin int `json:"min_margin,omitempty"`
-}
-
-func (o *PairOptions) SetDefaults() {
-	setDefault(&o.Dataset, "default")
-	setDefault(&o.MinMargin, 1)
-}
-
-func (o PairOptions) Validate() error {
-	switch {
-	case !validName(o.Dataset):
-		return invalid("dataset", "%q is not a name of 1 to 64 letters, digits, '-', '_' or '.'", o.Dataset)
-	case o.MinMargin < 1:
-		return invalid("min_margin", "%d is not positive", o.MinMargin)
-	}
-	return nil
-}
-
 // TrainOptions say how the policy is trained. Defaults are the paper's recipe.
 type TrainOptions struct {
 	// BaseModel is a name in the worker's configuration. Default "base".

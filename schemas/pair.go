@@ -30,6 +30,9 @@ type Pair struct {
 	// Model sampled both responses; JudgedBy lists what judged them.
 	Model    string   `parquet:"model,dict"`
 	JudgedBy []string `parquet:"judged_by,dict"`
+	// NotApplicable is the policy for constraints that do not apply to a response
+	// under which the pair was made: ExcludeNotApplicable or FollowedNotApplicable.
+	NotApplicable string `parquet:"not_applicable,dict"`
 }
 
 // Reversal is one replaced constraint and where its opposite comes from.

@@ -39,6 +39,11 @@ type PairResult struct {
 	Hash     string           `json:"hash"`
 	Pairs    int64            `json:"pairs"`
 	PairsByG map[string]int64 `json:"pairs_by_g"`
+	// PairsByCase counts unordered pairs of responses by the paper's case ("1" to
+	// "6"), before any filter.
+	PairsByCase map[string]int64 `json:"pairs_by_case"`
+	// Baselines are the published data of DPO, KTO and SFT, where asked for.
+	Baselines []PublishedBaseline `json:"baselines,omitempty"`
 }
 
 // StageStatus is the answer of the query `status` of a stage.

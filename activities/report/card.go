@@ -74,6 +74,7 @@ var columnMeanings = map[string]string{
 	"case":                 "the paper's case (1 to 6) of the two responses under the prompt before reversal",
 	"model":                "the model that sampled both responses",
 	"judged_by":            "what judged the two responses: rules, or judge models by name",
+	"not_applicable":       "policy for constraints that do not apply to one of the two: `exclude` (neither reversed nor counted) or `followed` (they count as followed, as in the paper)",
 }
 
 // hubLicenses are the common licence identifiers of the Hub. Any other is
