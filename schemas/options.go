@@ -106,20 +106,81 @@ func (o SampleOptions) Validate() error {
 	return nil
 }
 
-// JudgeOptions say who judges constraints that have no rule.
+// JudgeOptions say who judges constraints that have no rule, and how surely.
 type JudgeOptions struct {
 	// JudgeEndpoint is a name in the worker's configuration. Without it
 	// the responses to turns with a constraint that has no rule are quarantined.
 	JudgeEndpoint string `json:"judge_endpoint,omitempty"`
 	JudgeModel    string `json:"judge_model,omitempty"`
+	// SecondJudgeEndpoint and SecondJudgeModel name another judge that gives as many
+	// votes as the first. The endpoint defaults to JudgeEndpoint if a model is named.
+	SecondJudgeEndpoint string `json:"second_judge_endpoint,omitempty"`
+	SecondJudgeModel    string `json:"second_judge_model,omitempty"`
+	// JudgeVotes is how often each judge is asked about a response, 1 to 9. A
+	// constraint on which the votes disagree gets the outcome Abstained. Default 1.
+	JudgeVotes int `json:"judge_votes,omitempty"`
+	// KeepTruncated judges responses that were cut off, too. Default: they are
+	// skipped, since the cut may be what breaks a constraint.
+	KeepTruncated bool `json:"keep_truncated,omitempty"`
+	// Calibrate asks the judges about constraints that have rules as well, in calls
+	// of their own that change no verdict, and reports how often they are right.
+	Calibrate bool `json:"calibrate,omitempty"`
 }
 
-// ReverseOptions say who reverses constraints that have no rule.
+func (o *JudgeOptions) SetDefaults() {
+	setDefault(&o.JudgeVotes, 1)
+	if o.SecondJudgeModel != "" {
+		setDefault(&o.SecondJudgeEndpoint, o.JudgeEndpoint)
+	}
+}
+
+func (o JudgeOptions) Validate() error {
+	second := "second_judge_endpoint"
+	if o.SecondJudgeEndpoint == o.JudgeEndpoint {
+		second = "second_judge_model"
+	}
+	switch {
+	case o.JudgeVotes < 1 || o.JudgeVotes > 9:
+		return invalid("judge_votes", "%d is not between 1 and 9", o.JudgeVotes)
+	case o.JudgeEndpoint == "" && (o.SecondJudgeEndpoint != "" || o.SecondJudgeModel != ""):
+		return invalid(second, "is given, but no first judge: name it with judge_endpoint")
+	case o.JudgeEndpoint == "" && o.Calibrate:
+		return invalid("calibrate", "needs a judge: name it with judge_endpoint")
+	case o.JudgeEndpoint != "" && o.SecondJudgeEndpoint == o.JudgeEndpoint && o.SecondJudgeModel == o.JudgeModel:
+		return invalid(second, "names the first judge again: name another model, or use judge_votes to ask one more often")
+	}
+	return nil
+}
+
+// ReverseOptions say who reverses constraints that have no rule, and who checks
+// what came of it.
 type ReverseOptions struct {
-	// ReverseEndpoint is a name in the worker's configuration. Without it a
-	// constraint that has no rule is irreversible and its pairs are skipped.
+	// ReverseEndpoint is a name in the worker's configuration. Without it
+	// constraints that have no rule are quarantined and their pairs are dropped.
 	ReverseEndpoint string `json:"reverse_endpoint,omitempty"`
 	ReverseModel    string `json:"reverse_model,omitempty"`
+	// OppositeCheckEndpoint and OppositeCheckModel name the model that checks every
+	// opposite a model wrote. Default: the one that wrote it; the endpoint defaults
+	// to ReverseEndpoint if a model is named.
+	OppositeCheckEndpoint string `json:"opposite_check_endpoint,omitempty"`
+	OppositeCheckModel    string `json:"opposite_check_model,omitempty"`
+}
+
+func (o *ReverseOptions) SetDefaults() {
+	switch {
+	case o.OppositeCheckEndpoint != "":
+	case o.OppositeCheckModel != "":
+		o.OppositeCheckEndpoint = o.ReverseEndpoint
+	default:
+		o.OppositeCheckEndpoint, o.OppositeCheckModel = o.ReverseEndpoint, o.ReverseModel
+	}
+}
+
+func (o ReverseOptions) Validate() error {
+	if o.ReverseEndpoint == "" && (o.OppositeCheckEndpoint != "" || o.OppositeCheckModel != "") {
+		return invalid("opposite_check_endpoint", "is given, but nobody to write opposites: name one with reverse_endpoint")
+	}
+	return nil
 }
 
 // TrainOptions say how the policy is trained. Defaults are the paper's recipe.

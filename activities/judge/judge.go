@@ -19,15 +19,18 @@ func ByRules(r schemas.Response, constraints []schemas.Constraint) (verdicts []s
 			return nil, nil, schemas.Errorf(schemas.InvalidInput, "judge constraint %s: %w", c.ConstraintID, err)
 		}
 		strict, loose := rules.Both(check, r.Text)
-		outcome := schemas.NotFollowed
-		if strict {
-			outcome = schemas.Followed
-		}
-		v := verdict(r, c, outcome, rules.Version(c.Rule.Profile))
+		v := verdict(r, c, ruleOutcome(strict), rules.Version(c.Rule.Profile))
 		v.Source, v.Loose = schemas.ByRule, &loose
 		verdicts = append(verdicts, v)
 	}
 	return verdicts, rest, nil
+}
+
+func ruleOutcome(strict bool) string {
+	if strict {
+		return schemas.Followed
+	}
+	return schemas.NotFollowed
 }
 
 func verdict(r schemas.Response, c schemas.Constraint, outcome, judgedBy string) schemas.Verdict {

@@ -23,27 +23,38 @@ type question struct {
 	constraints []string // "c1: text"
 }
 
-var heading = regexp.MustCompile(`^<(material-[0-9a-f]{16})>\n`)
+var (
+	heading = regexp.MustCompile(`^<(material-[0-9a-f]{16})>\n`)
+	ending  = regexp.MustCompile(`\n</(response-[0-9a-f]{16})>$`)
+)
 
 func readQuestion(p scripted.Parsed) (question, error) {
 	user := p.Last()
-	m := heading.FindStringSubmatch(user)
-	if m == nil {
-		return question{}, fmt.Errorf("the material does not begin with its tag: %q", user)
+	m, own := heading.FindStringSubmatch(user), ending.FindStringSubmatch(user)
+	if m == nil || own == nil {
+		return question{}, fmt.Errorf("the parts do not stand between their tags: %q", user)
 	}
-	nonce := m[1]
-	if n := strings.Count(user, "["+nonce+" response to judge]\n"); n != 1 {
-		return question{}, fmt.Errorf("%d headings of the response", n)
+	tag := m[1]
+	for _, heading := range []string{"</" + tag + ">\n", "<constraints-" + tag + ">\n", "</constraints-" + tag + ">\n", "<" + own[1] + ">\n", "\n</" + own[1] + ">"} {
+		if n := strings.Count(user, heading); n != 1 {
+			return question{}, fmt.Errorf("%q stands %d times", heading, n)
+		}
 	}
-	if n := strings.Count(user, "</"+nonce+">"); n != 1 {
-		return question{}, fmt.Errorf("the material ends %d times", n)
-	}
-	if !strings.Contains(p.System(), "<"+nonce+">") {
+	if !strings.Contains(p.System(), "<"+tag+">") {
 		return question{}, fmt.Errorf("the system message does not name the tag")
 	}
-	_, rest, _ := strings.Cut(user, "["+nonce+" response to judge]\n")
-	response, list, _ := strings.Cut(rest, "\n</"+nonce+">\n\nConstraints:\n")
-	return question{response, strings.Split(strings.TrimSuffix(list, "\n"), "\n")}, nil
+	_, rest, _ := strings.Cut(user, "<constraints-"+tag+">\n")
+	list, rest, _ := strings.Cut(rest, "</constraints-"+tag+">\n<"+own[1]+">\n")
+	q := question{response: strings.TrimSuffix(rest, "\n</"+own[1]+">")}
+	for line := range strings.Lines(list) {
+		id, quoted, ok := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		var text string
+		if err := json.Unmarshal([]byte(quoted), &text); !ok || err != nil {
+			return question{}, fmt.Errorf("constraint line %q: %v", line, err)
+		}
+		q.constraints = append(q.constraints, id+": "+text)
+	}
+	return q, nil
 }
 
 type entry struct {

@@ -80,15 +80,16 @@ func policy(p scripted.Parsed) scripted.Reply {
 // judgeModel judges "Say X." and "If Y, say X." by what stands in the response.
 // One response in 16 gets replies that are of no use.
 func judgeModel(p scripted.Parsed) scripted.Reply {
-	_, rest, _ := strings.Cut(p.Last(), " response to judge]\n")
-	response, list, _ := strings.Cut(rest, "\n</")
+	_, rest, _ := strings.Cut(p.Last(), "\n<constraints-")
+	list, rest, _ := strings.Cut(rest, "\n</constraints-")
+	_, response, _ := strings.Cut(rest, "\n<response-")
 	if hash(p.Messages)[0] < 16 {
 		return scripted.Say("It is a good response.")
 	}
 	var verdicts []map[string]string
 	for line := range strings.Lines(list) {
-		id, text, ok := strings.Cut(strings.TrimSuffix(line, ".\n"), ": ")
-		if !ok || !strings.HasPrefix(id, "c") {
+		id, text, ok := strings.Cut(strings.TrimRight(line, ".\"\n"), ": \"")
+		if !ok {
 			continue
 		}
 		verdict := schemas.NotFollowed
