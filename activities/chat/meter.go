@@ -189,8 +189,8 @@ func (m *Meter) settle(most, took schemas.Spending) {
 	m.settled = make(chan struct{})
 }
 
-// cached counts choices that no call was made for.
-func (m *Meter) cached(n int) {
+// Cached counts choices that no call was made for.
+func (m *Meter) Cached(n int) {
 	m.mu.Lock()
 	m.spent.Cached += int64(n)
 	m.mu.Unlock()
