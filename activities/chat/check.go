@@ -3,7 +3,6 @@ package chat
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -16,19 +15,22 @@ import (
 const checkTimeout = 15 * time.Second
 
 // Check says in one sentence what is wrong with the endpoint, or nil. It asks
-// for the list of models or, where the server has none, for one token; it
-// repeats nothing. Types: Overloaded if the endpoint is down or not ready yet,
+// for the list of models, where the server has one, and probes the endpoint's own
+// model, as the first call would; it repeats nothing. Types: Overloaded if the endpoint is down or not ready yet,
 // InvalidInput for a wrong key, NotFound for a model it does not serve,
 // CorruptData if what answers does not speak the protocol.
 func (c *Client) Check(ctx context.Context) error {
 	w := *c.wire
 	w.endpoint.Timeout = min(w.endpoint.Timeout, checkTimeout)
-	got, err := w.send(ctx, http.MethodGet, "/models", nil)
+	got, err := w.get(ctx, "/models")
 	switch {
 	case err != nil:
 		return err
 	case got.status == http.StatusNotFound, got.status == http.StatusMethodNotAllowed, got.status == http.StatusNotImplemented:
-		return c.checkByToken(ctx, &w)
+		if c.endpoint.Model == "" {
+			return w.endpoint.misconfigured(schemas.InvalidInput, "lists no models; name one at the endpoint")
+		}
+		return c.checkProbe(ctx)
 	case got.status/100 != 2:
 		return w.endpoint.refused(got)
 	}
@@ -48,8 +50,11 @@ func (c *Client) Check(ctx context.Context) error {
 		served = append(served, model.Aliases...)
 	}
 	model := c.endpoint.Model
-	if model == "" || slices.Contains(served, model) {
+	switch {
+	case model == "":
 		return nil
+	case slices.Contains(served, model):
+		return c.checkProbe(ctx)
 	}
 	if len(served) == 0 {
 		served = []string{"none"}
@@ -59,18 +64,11 @@ func (c *Client) Check(ctx context.Context) error {
 		model, clip(got.secret.redact(strings.Join(slices.Compact(served), ", ")), 300))
 }
 
-// checkByToken asks for one token.
-func (c *Client) checkByToken(ctx context.Context, w *wire) error {
-	req, err := Request{
-		Messages:  []schemas.Message{{Role: "user", Content: "Hi"}},
-		MaxTokens: 1,
-	}.normalized(c.endpoint.Model)
-	if err != nil {
-		return w.endpoint.misconfigured(schemas.InvalidInput, "lists no models; name one at the endpoint")
-	}
-	_, err = w.exchange(ctx, req)
-	if e, ok := errors.AsType[*schemas.Error](err); ok && e.Type == schemas.CorruptData {
-		e.Cause = ErrEndpoint
+// checkProbe probes the endpoint's model unless it is known.
+func (c *Client) checkProbe(ctx context.Context) error {
+	_, err := c.know(ctx, c.wire, c.endpoint.Model)
+	if schemas.TypeOf(err) == schemas.CorruptData {
+		return c.endpoint.misconfigured(schemas.CorruptData, "does not answer as the protocol says: %v", err)
 	}
 	return err
 }

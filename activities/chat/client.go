@@ -6,7 +6,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"rpo/schemas"
@@ -19,19 +19,21 @@ type exchanger interface {
 	exchange(ctx context.Context, req Request) (Response, error)
 }
 
-// Client is the Completer of one endpoint.
+// Client is the Completer of one address.
 type Client struct {
 	endpoint Endpoint
 	wire     *wire
 	exchanger
-	// refusedN is the smallest n > 1 that the server is known to refuse, 0 for
-	// none. It saves a refused request and does not change any result.
-	refusedN atomic.Int64
+
+	mu sync.Mutex
+	// known is what was found out about each model.
+	known map[string]*knowledge
 }
 
 var _ Completer = (*Client)(nil)
 
-// New makes a client. It connects to nothing; see Check.
+// New makes the client of the endpoint's first address, see Open for replicas. It
+// connects to nothing, see Check.
 func New(e Endpoint) (*Client, error) {
 	e, err := e.normalized()
 	if err != nil {
@@ -46,6 +48,7 @@ func New(e Endpoint) (*Client, error) {
 	return &Client{
 		endpoint:  e,
 		wire:      w,
+		known:     map[string]*knowledge{},
 		exchanger: &retrying{inner: w, limit: e.Timeout, now: time.Now, sleep: sleep, jitter: rand.Float64},
 	}, nil
 }
@@ -72,52 +75,67 @@ func (c *Client) Close() { c.wire.http.CloseIdleConnections() }
 
 // Complete implements Completer. When the server gives fewer choices than asked
 // for, or refuses n, the rest is asked for in further requests, one after the
-// other, each of as many choices as the server has shown to give.
+// other, each of as many choices as the server has shown to give. Parameters that
+// it refuses are left out if they are off, else the request is refused here.
 func (c *Client) Complete(ctx context.Context, req Request) (Response, error) {
 	req, err := req.normalized(c.endpoint.Model)
 	if err != nil {
 		return Response{}, err
 	}
+	if ctx.Err() != nil {
+		return Response{}, c.endpoint.interrupted(ctx)
+	}
+	known, err := c.know(ctx, c.exchanger, req.Model)
+	if err != nil {
+		return Response{}, err
+	}
 	total := Response{Choices: make([]Choice, 0, req.N), Usage: Usage{Known: true}}
-	step, refused := req.N, false
-	if known := c.refusedN.Load(); known != 0 && int64(req.N) >= known {
+	step, refusedN := req.N, false
+	if least := known.refusedN.Load(); least != 0 && int64(req.N) >= least {
 		step = 1
 	}
+	talk := *known.dialect.Load()
 	for len(total.Choices) < req.N {
+		if keys := talk.unsendable(req); keys != 0 {
+			return total, c.endpoint.needs(keys)
+		}
 		part := req
 		part.N = min(step, req.N-len(total.Choices))
 		part.Seed = req.seedAt(len(total.Choices))
+		part.dialect = &talk
 		reply, err := c.exchange(ctx, part)
 		total.Calls += reply.Calls
-		if err != nil {
-			if part.N > 1 && errors.Is(err, errRefusesN) {
-				step, refused = 1, true
+		if b := blamed(err); b != nil {
+			if part.N > 1 && b.named&paramN != 0 {
+				step, refusedN = 1, true
 				continue
 			}
+			if without := talk.stripped(b.named); b.plainly && without != talk {
+				talk = without
+				continue
+			}
+		}
+		if err != nil {
 			return total, err
 		}
-		if refused {
-			c.rememberRefusal(int64(req.N))
+		if refusedN {
+			known.learnN(req.N)
 		}
+		known.learn(talk.refused)
 		step = min(step, len(reply.Choices))
-		total.Choices = append(total.Choices, reply.Choices...)
-		total.Model = reply.Model
-		total.Usage = Usage{
-			PromptTokens:     total.Usage.PromptTokens + reply.Usage.PromptTokens,
-			CompletionTokens: total.Usage.CompletionTokens + reply.Usage.CompletionTokens,
-			Known:            total.Usage.Known && reply.Usage.Known,
-		}
+		total.add(reply)
 	}
 	return total, nil
 }
 
-// rememberRefusal keeps the smallest refused n.
-func (c *Client) rememberRefusal(n int64) {
-	for {
-		known := c.refusedN.Load()
-		if known != 0 && known <= n || c.refusedN.CompareAndSwap(known, n) {
-			return
-		}
+// add appends the choices and tokens of a further exchange.
+func (r *Response) add(part Response) {
+	r.Choices = append(r.Choices, part.Choices...)
+	r.Model = part.Model
+	r.Usage = Usage{
+		PromptTokens:     r.Usage.PromptTokens + part.Usage.PromptTokens,
+		CompletionTokens: r.Usage.CompletionTokens + part.Usage.CompletionTokens,
+		Known:            r.Usage.Known && part.Usage.Known,
 	}
 }
 

@@ -62,19 +62,26 @@ func TestTheClientPassesTheAcceptanceSuite(t *testing.T) {
 		"server that refuses n":    {RefuseN: true},
 		"server that fails once":   {FailFirst: &scripted.Reply{Status: 503, Message: "loading model"}},
 		"server that demands keys": {Key: "sk-0123456789abcdef"},
+		"hosted server":            {Refuse: []string{"max_tokens", "top_k", "min_p", "repetition_penalty"}},
+		"strict server": {Refuse: []string{"top_k", "min_p", "repetition_penalty", "presence_penalty", "n", "seed"},
+			RefuseStatus: 422, Schema: scripted.SchemaRefused},
+		"older llama.cpp": {Schema: scripted.SchemaFlat},
 	} {
-		t.Run(name, func(t *testing.T) {
-			t.Setenv("SAMPLER_KEY", config.Key)
-			chattest.Run(t, func(t *testing.T) chat.Completer {
-				server := scripted.Start(t, config, echo)
-				client, _ := open(t, server.URL, func(e *chat.Endpoint) {
-					if config.Key != "" {
-						e.KeyEnv = "SAMPLER_KEY"
-					}
-				})
-				return client
-			}, chattest.Options{Reproducible: true, Schema: true})
-		})
+		for _, stream := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, stream %v", name, stream), func(t *testing.T) {
+				t.Setenv("SAMPLER_KEY", config.Key)
+				chattest.Run(t, func(t *testing.T) chat.Completer {
+					server := scripted.Start(t, config, echo)
+					client, _ := open(t, server.URL, func(e *chat.Endpoint) {
+						e.Stream = stream
+						if config.Key != "" {
+							e.KeyEnv = "SAMPLER_KEY"
+						}
+					})
+					return client
+				}, chattest.Options{Reproducible: true, Schema: config.Schema < scripted.SchemaIgnored})
+			})
+		}
 	}
 }
 
@@ -88,7 +95,7 @@ func TestMissingChoicesAreAskedForWithDerivedSeeds(t *testing.T) {
 		{"all at once", scripted.Config{}, 1, 1},
 		{"one at a time when n is ignored", scripted.Config{MaxChoices: 1}, 5, 5},
 		{"in portions when the server has few slots", scripted.Config{MaxChoices: 2}, 3, 3},
-		{"one at a time when n is refused, which is remembered", scripted.Config{RefuseN: true}, 6, 5},
+		{"one at a time when n is refused, which the probe found", scripted.Config{RefuseN: true}, 5, 5},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			server := scripted.Start(t, test.config, echo)

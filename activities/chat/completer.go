@@ -70,6 +70,13 @@ type Request struct {
 	// example by dialogue: of several replicas the same one gets them. It is not
 	// sent, determines no reply and so belongs in no cache key.
 	Affinity string
+
+	// dialect is how the server wants the request written; nil is the whole
+	// protocol.
+	dialect *dialect
+	// probing marks a request that asks about the server, for its log and for
+	// scripted servers.
+	probing bool
 }
 
 // Choice is one sampled continuation.
@@ -132,9 +139,7 @@ func (r Request) normalized(model string) (Request, error) {
 		return Request{}, schemas.Errorf(schemas.InvalidInput, "chat request: "+format, args...)
 	}
 	if r.Model == "" {
-		err := schemas.Errorf(schemas.InvalidInput, "chat request: no model: name one in the request or at the endpoint")
-		err.Cause = ErrEndpoint
-		return Request{}, err
+		return Request{}, noModel()
 	}
 	switch {
 	case len(r.Messages) == 0:
@@ -162,4 +167,12 @@ func (r Request) normalized(model string) (Request, error) {
 		}
 	}
 	return r, nil
+}
+
+// noModel is the error of a request that names no model to an endpoint that
+// names none.
+func noModel() error {
+	err := schemas.Errorf(schemas.InvalidInput, "chat request: no model: name one in the request or at the endpoint")
+	err.Cause = ErrEndpoint
+	return err
 }

@@ -1,13 +1,13 @@
 package chat
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,12 +18,21 @@ import (
 	"rpo/schemas"
 )
 
-// errRefusesN is in the chain of a refusal that blames the number of choices.
-var errRefusesN = errors.New("server refuses n")
+// blame is in the chain of a refusal that names keys of the request. It may be
+// wrong: a message may speak of max_tokens because the prompt is too long.
+type blame struct {
+	named parameters
+	// plainly says that the server calls them unknown or unsupported.
+	plainly bool
+}
 
-// namesN finds the parameter in a refusal. It may be wrong at the cost of one
-// request, since a request with n = 1 then fails for the true reason.
-var namesN = regexp.MustCompile(`(?i)\b(n|n_cmpl|best_of|num_(return_sequences|choices|completions|generations))\b`)
+func (b *blame) Error() string { return "refuses " + strings.Join(b.named.names(), ", ") }
+
+// blamed returns what a refusal names, nil for any other error.
+func blamed(err error) *blame {
+	b, _ := errors.AsType[*blame](err)
+	return b
+}
 
 // maxRetryAfter keeps a server from parking its callers for good.
 const maxRetryAfter = time.Hour
@@ -45,18 +54,23 @@ func (e Endpoint) refused(got answer) *schemas.Error {
 		err := e.failed(schemas.RateLimited, "refuses for now (429): %s", said)
 		err.RetryAfter = retryAfter(got.header, time.Now())
 		return err
-	case (status == http.StatusBadRequest || status == http.StatusUnprocessableEntity) && namesN.Match(got.body),
-		// Some versions of llama.cpp's server call this an internal error.
-		status == http.StatusInternalServerError && strings.Contains(string(got.body), "n_cmpl"):
+	case status == http.StatusInternalServerError && bytes.Contains(got.body, []byte("n_cmpl")):
+		// Some versions of llama.cpp's server call a refused n an internal error.
 		err := e.failed(schemas.InvalidInput, "refuses the request (%d): %s", status, said)
-		err.Cause = errRefusesN
+		err.Cause = &blame{named: paramN}
 		return err
 	case status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly:
 		err := e.failed(schemas.Overloaded, "cannot answer now (%d): %s", status, said)
 		err.RetryAfter = retryAfter(got.header, time.Now())
 		return err
 	default:
-		return e.failed(schemas.InvalidInput, "refuses the request (%d): %s", status, said)
+		err := e.failed(schemas.InvalidInput, "refuses the request (%d): %s", status, said)
+		if status == http.StatusBadRequest || status == http.StatusUnprocessableEntity {
+			if b := got.blame(); b.named != 0 {
+				err.Cause = b
+			}
+		}
+		return err
 	}
 }
 
@@ -66,7 +80,10 @@ func (e Endpoint) notAnswered(caller, limited context.Context, s secret, err err
 	if caller.Err() != nil {
 		return e.interrupted(caller)
 	}
-	if limited.Err() != nil {
+	switch cause := context.Cause(limited); {
+	case errors.Is(cause, errIdle):
+		return e.failed(schemas.Overloaded, "stopped in the middle of a reply: not a byte for %s", e.IdleTimeout)
+	case limited.Err() != nil:
 		return e.failed(schemas.Overloaded, "no complete reply within %s", e.Timeout)
 	}
 	if outer, ok := errors.AsType[*url.Error](err); ok {
@@ -109,41 +126,50 @@ func errorCode(raw json.RawMessage) int {
 	if json.Unmarshal(raw, &body) != nil {
 		return 0
 	}
-	if code, ok := body.Code.(float64); ok && code >= 400 && code < 600 {
+	var code float64
+	switch said := body.Code.(type) {
+	case float64:
+		code = said
+	case string:
+		code, _ = strconv.ParseFloat(said, 64)
+	}
+	if code >= 400 && code < 600 {
 		return int(code)
 	}
 	return 0
 }
 
-// excerpt is what the server said, for people: the message if the body is an
-// error of a known shape, else the beginning of the body; one line, without the
-// key, at most 300 bytes.
-func (a answer) excerpt() string {
-	text := string(a.body)
+// excerpt is what the server said, for people: one line, without the key, at
+// most 300 bytes.
+func (a answer) excerpt() string { return clip(a.secret.redact(a.said()), 300) }
+
+// said is the message if the body is an error of a known shape, else the body.
+func (a answer) said() string {
 	var shape struct {
 		Error   json.RawMessage `json:"error"`
 		Message string          `json:"message"`
 		Detail  json.RawMessage `json:"detail"`
 	}
-	if json.Unmarshal(a.body, &shape) == nil {
-		var inner struct {
-			Message string `json:"message"`
-		}
-		var plain string
-		switch {
-		case json.Unmarshal(shape.Error, &inner) == nil && inner.Message != "":
-			text = inner.Message
-		case json.Unmarshal(shape.Error, &plain) == nil && plain != "":
-			text = plain
-		case shape.Message != "":
-			text = shape.Message
-		case json.Unmarshal(shape.Detail, &plain) == nil && plain != "":
-			text = plain
-		case len(shape.Detail) > 0:
-			text = string(shape.Detail)
-		}
+	if json.Unmarshal(a.body, &shape) != nil {
+		return string(a.body)
 	}
-	return clip(a.secret.redact(text), 300)
+	var inner struct {
+		Message string `json:"message"`
+	}
+	var plain string
+	switch {
+	case json.Unmarshal(shape.Error, &inner) == nil && inner.Message != "":
+		return inner.Message
+	case json.Unmarshal(shape.Error, &plain) == nil && plain != "":
+		return plain
+	case shape.Message != "":
+		return shape.Message
+	case json.Unmarshal(shape.Detail, &plain) == nil && plain != "":
+		return plain
+	case len(shape.Detail) > 0:
+		return string(shape.Detail)
+	}
+	return string(a.body)
 }
 
 // clip makes s one line of at most limit bytes.

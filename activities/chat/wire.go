@@ -2,12 +2,12 @@ package chat
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"encoding/json"
+	"errors"
 	"io"
+	"mime"
 	"net/http"
-	"slices"
+	"time"
 
 	"rpo/schemas"
 )
@@ -15,106 +15,58 @@ import (
 // maxBody bounds what is read of one reply.
 const maxBody = 16 << 20
 
+// userAgent and probeAgent tell calls from probes in a server's log.
+const (
+	userAgent  = "rpo"
+	probeAgent = "rpo (probe)"
+)
+
+// Causes of a cancelled request.
+var (
+	errSlow = errors.New("hard timeout")
+	errIdle = errors.New("idle timeout")
+)
+
 // wire is the exchanger that speaks HTTP.
 type wire struct {
 	endpoint Endpoint
 	http     *http.Client
 }
 
-// requestJSON is the request in the form that OpenAI-compatible servers share.
-// Field order is fixed, so equal requests are equal bytes. n is left out when it
-// is 1, which it is everywhere by default, for servers that do not know the key.
-// The penalties are sent as off: servers disagree on their defaults, and vLLM
-// reads repetition_penalty from the model's folder.
-type requestJSON struct {
-	Model             string            `json:"model"`
-	Messages          []schemas.Message `json:"messages"`
-	N                 int               `json:"n,omitempty"`
-	Temperature       float64           `json:"temperature"`
-	TopP              float64           `json:"top_p"`
-	TopK              int               `json:"top_k"`
-	MinP              float64           `json:"min_p"`
-	MaxTokens         int               `json:"max_tokens"`
-	Seed              int64             `json:"seed"`
-	Stop              []string          `json:"stop,omitempty"`
-	ResponseFormat    *responseFormat   `json:"response_format,omitempty"`
-	PresencePenalty   float64           `json:"presence_penalty"`
-	FrequencyPenalty  float64           `json:"frequency_penalty"`
-	RepetitionPenalty float64           `json:"repetition_penalty"`
-	Stream            bool              `json:"stream"`
-}
-
-type responseFormat struct {
-	Type       string     `json:"type"`
-	JSONSchema jsonSchema `json:"json_schema"`
-}
-
-type jsonSchema struct {
-	Name   string          `json:"name"`
-	Strict bool            `json:"strict"`
-	Schema json.RawMessage `json:"schema"`
-}
-
-// replyJSON holds pointers where absence is a fault or has a meaning.
-type replyJSON struct {
-	Model   string       `json:"model"`
-	Choices []choiceJSON `json:"choices"`
-	Usage   *struct {
-		PromptTokens     *int64 `json:"prompt_tokens"`
-		CompletionTokens *int64 `json:"completion_tokens"`
-	} `json:"usage"`
-	// Timings is llama.cpp's mark.
-	Timings json.RawMessage `json:"timings"`
-	Error   json.RawMessage `json:"error"`
-}
-
-type choiceJSON struct {
-	Index        int     `json:"index"`
-	FinishReason *string `json:"finish_reason"`
-	Message      *struct {
-		Content *string `json:"content"`
-	} `json:"message"`
-}
-
-func encode(req Request) ([]byte, error) {
-	body := requestJSON{
-		Model:             req.Model,
-		Messages:          req.Messages,
-		Temperature:       req.Temperature,
-		TopP:              req.TopP,
-		TopK:              req.TopK,
-		MinP:              req.MinP,
-		MaxTokens:         req.MaxTokens,
-		Seed:              req.seedAt(0),
-		Stop:              req.Stop,
-		RepetitionPenalty: 1,
-	}
-	if req.N > 1 {
-		body.N = req.N
-	}
-	if req.TopK == 0 {
-		// SGLang refuses 0; every server takes -1 as off.
-		body.TopK = -1
-	}
-	if len(req.Schema) > 0 {
-		body.ResponseFormat = &responseFormat{"json_schema", jsonSchema{req.SchemaName, true, req.Schema}}
-	}
-	return json.Marshal(body)
-}
-
 // exchange implements exchanger with exactly one HTTP request.
 func (w *wire) exchange(ctx context.Context, req Request) (Response, error) {
-	body, err := encode(req)
+	body, err := encode(req, w.endpoint.Stream)
 	if err != nil {
 		return Response{}, w.endpoint.failed(schemas.InvalidInput, "encode the request: %v", err)
 	}
-	got, err := w.send(ctx, http.MethodPost, "/chat/completions", body)
-	if err != nil {
-		return Response{Calls: got.sent}, err
+	agent := userAgent
+	if req.probing {
+		agent = probeAgent
 	}
-	response, err := w.decode(got, req)
-	response.Calls = got.sent
+	r, sent, err := w.open(ctx, http.MethodPost, "/chat/completions", body, agent)
+	if err != nil {
+		return Response{Calls: sent}, err
+	}
+	defer r.close()
+	var response Response
+	if w.endpoint.Stream && r.status/100 == 2 && r.isStream() {
+		response, err = w.readStream(r, req)
+	} else if err = r.readAll(); err == nil {
+		response, err = w.decode(r.answer, req)
+	}
+	response.Calls = sent
 	return response, err
+}
+
+// get makes one GET request and reads the reply.
+func (w *wire) get(ctx context.Context, path string) (answer, error) {
+	r, _, err := w.open(ctx, http.MethodGet, path, nil, userAgent)
+	if err != nil {
+		return answer{}, err
+	}
+	defer r.close()
+	err = r.readAll()
+	return r.answer, err
 }
 
 // answer is an HTTP reply that was read to its end.
@@ -123,112 +75,112 @@ type answer struct {
 	header http.Header
 	body   []byte
 	secret secret
-	// sent is 1 if a request was attempted, 0 if it failed before.
-	sent int
 }
 
-// send makes one HTTP request under the endpoint's timeout and reads the reply.
-// A status that is not 2xx is not an error here.
-func (w *wire) send(ctx context.Context, method, path string, body []byte) (answer, error) {
+// incoming is an HTTP reply whose body is still to be read, under the endpoint's
+// timeouts.
+type incoming struct {
+	answer
+	endpoint Endpoint
+	// caller is the caller's context, limited the one that timeouts cancel.
+	caller, limited context.Context
+	cancel          context.CancelCauseFunc
+	hard, idle      *time.Timer
+	from            io.ReadCloser
+}
+
+// open makes one HTTP request and reads the head of the reply. sent is 1 if a
+// request was attempted, 0 if it failed before. A status that is not 2xx is not an
+// error here.
+func (w *wire) open(ctx context.Context, method, path string, body []byte, agent string) (r *incoming, sent int, err error) {
 	if ctx.Err() != nil {
-		return answer{}, w.endpoint.interrupted(ctx)
+		return nil, 0, w.endpoint.interrupted(ctx)
 	}
 	key, err := w.endpoint.key()
 	if err != nil {
-		return answer{}, err
+		return nil, 0, err
 	}
-	limited, cancel := context.WithTimeout(ctx, w.endpoint.Timeout)
-	defer cancel()
-	request, err := http.NewRequestWithContext(limited, method, w.endpoint.URL+path, bytes.NewReader(body))
+	r = &incoming{answer: answer{secret: secret(key)}, endpoint: w.endpoint, caller: ctx}
+	r.limited, r.cancel = context.WithCancelCause(ctx)
+	request, err := http.NewRequestWithContext(r.limited, method, w.endpoint.URL+path, bytes.NewReader(body))
 	if err != nil {
-		return answer{}, w.endpoint.failed(schemas.Internal, "make the request: %v", err)
+		r.cancel(nil)
+		return nil, 0, w.endpoint.failed(schemas.Internal, "make the request: %v", err)
 	}
 	request.Header.Set("Accept", "application/json")
-	request.Header.Set("User-Agent", "rpo")
+	if w.endpoint.Stream {
+		request.Header.Set("Accept", "text/event-stream, application/json")
+	}
+	request.Header.Set("User-Agent", agent)
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
 	if key != "" {
 		request.Header.Set("Authorization", "Bearer "+key)
 	}
-	got := answer{secret: secret(key), sent: 1}
+	r.hard = time.AfterFunc(w.endpoint.Timeout, func() { r.cancel(errSlow) })
 	reply, err := w.http.Do(request)
 	if err != nil {
-		return got, w.endpoint.notAnswered(ctx, limited, got.secret, err)
+		err = w.endpoint.notAnswered(ctx, r.limited, r.secret, err)
+		r.close()
+		return nil, 1, err
 	}
-	defer reply.Body.Close()
-	got.status, got.header = reply.StatusCode, reply.Header
-	got.body, err = io.ReadAll(io.LimitReader(reply.Body, maxBody+1))
+	r.status, r.header, r.from = reply.StatusCode, reply.Header, reply.Body
+	return r, 1, nil
+}
+
+// close ends the request: one whose body was not read to its end is broken off by
+// closing the connection, which servers take for a cancel.
+func (r *incoming) close() {
+	r.hard.Stop()
+	if r.idle != nil {
+		r.idle.Stop()
+	}
+	r.cancel(nil)
+	if r.from != nil {
+		r.from.Close()
+	}
+}
+
+// isStream says whether the server streams.
+func (r *incoming) isStream() bool {
+	media, _, _ := mime.ParseMediaType(r.header.Get("Content-Type"))
+	return media == "text/event-stream"
+}
+
+// Read reads the body. From the first byte on, a pause that is too long ends it.
+func (r *incoming) Read(p []byte) (int, error) {
+	n, err := r.from.Read(p)
+	if n > 0 && err == nil {
+		r.watch(r.endpoint.IdleTimeout)
+	}
+	return n, err
+}
+
+// watch ends the request unless a byte comes within d.
+func (r *incoming) watch(d time.Duration) {
+	if r.idle == nil {
+		r.idle = time.AfterFunc(d, func() { r.cancel(errIdle) })
+	} else {
+		r.idle.Reset(d)
+	}
+}
+
+// readAll reads the body to its end.
+func (r *incoming) readAll() (err error) {
+	r.body, err = io.ReadAll(io.LimitReader(r, maxBody+1))
 	switch {
-	case err != nil && limited.Err() != nil:
-		return got, w.endpoint.notAnswered(ctx, limited, got.secret, err)
-	case err != nil && got.status/100 == 2:
-		return got, w.endpoint.failed(schemas.CorruptData, "the reply broke off after %d bytes (%v)", len(got.body), err)
-	case len(got.body) > maxBody:
-		return got, w.endpoint.failed(schemas.CorruptData, "the reply is larger than %d MiB", maxBody>>20)
+	case err != nil && r.limited.Err() != nil:
+		return r.endpoint.notAnswered(r.caller, r.limited, r.secret, err)
+	case err != nil && r.status/100 == 2:
+		return r.brokeOff(len(r.body), err)
+	case len(r.body) > maxBody:
+		return r.endpoint.failed(schemas.CorruptData, "the reply is larger than %d MiB", maxBody>>20)
 	}
-	return got, nil
+	return nil
 }
 
-// decode reads a completion for req out of an answer.
-func (w *wire) decode(got answer, req Request) (Response, error) {
-	if got.status/100 != 2 {
-		return Response{}, w.endpoint.refused(got)
-	}
-	nonsense := func(what string) (Response, error) {
-		return Response{}, w.endpoint.failed(schemas.CorruptData, "the reply is not a chat completion: %s: %s", what, got.excerpt())
-	}
-	var reply replyJSON
-	if err := json.Unmarshal(got.body, &reply); err != nil {
-		return nonsense("not the JSON expected")
-	}
-	if len(reply.Choices) == 0 {
-		if status := errorCode(reply.Error); status != 0 {
-			got.status = status
-			return Response{}, w.endpoint.refused(got)
-		}
-		return nonsense("no choices")
-	}
-	slices.SortStableFunc(reply.Choices, func(a, b choiceJSON) int { return cmp.Compare(a.Index, b.Index) })
-	response := Response{Model: reply.Model}
-	for _, choice := range reply.Choices {
-		if choice.Message == nil {
-			return nonsense("a choice without a message")
-		}
-		var c Choice
-		// Content is null when a model spent all its tokens on reasoning.
-		if choice.Message.Content != nil {
-			c.Text = *choice.Message.Content
-		}
-		if choice.FinishReason != nil {
-			c.FinishReason = *choice.FinishReason
-		}
-		response.Choices = append(response.Choices, c)
-	}
-	response.Usage = usageOf(reply, response.Choices, req.MaxTokens)
-	if len(response.Choices) > req.N {
-		response.Choices = response.Choices[:req.N]
-	}
-	return response, nil
-}
-
-// usageOf believes a server's count unless it cannot be that of all choices.
-func usageOf(reply replyJSON, choices []Choice, maxTokens int) Usage {
-	if reply.Usage == nil || reply.Usage.PromptTokens == nil || reply.Usage.CompletionTokens == nil {
-		return Usage{}
-	}
-	usage := Usage{*reply.Usage.PromptTokens, *reply.Usage.CompletionTokens, true}
-	var least int64
-	for _, c := range choices {
-		switch {
-		case len(choices) > 1 && c.FinishReason == "length":
-			least += int64(maxTokens)
-		case c.Text != "":
-			least++
-		}
-	}
-	if usage.PromptTokens < 0 || usage.CompletionTokens < least || len(choices) > 1 && len(reply.Timings) > 0 {
-		usage.Known = false
-	}
-	return usage
+// brokeOff is the error of a reply that ended too early.
+func (r *incoming) brokeOff(after int, err error) error {
+	return r.endpoint.failed(schemas.CorruptData, "the reply broke off after %d bytes (%v)", after, err)
 }

@@ -1,6 +1,7 @@
 package scripted
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -28,6 +29,9 @@ type Parsed struct {
 	Key string
 	// Body is the request as sent.
 	Body []byte
+	// Stream asks for the reply piece by piece.
+	Stream       bool
+	includeUsage bool
 }
 
 // Last is the content of the last message.
@@ -79,8 +83,16 @@ type Reply struct {
 	Body []byte
 	// Header is added to the reply.
 	Header http.Header
-	// Truncate announces the whole reply and closes the connection after half.
+	// Truncate closes the connection after half of the reply, whose whole length
+	// was announced unless it is a stream.
 	Truncate bool
+	// Stick sends half of the reply and the rest after Server.Release.
+	Stick bool
+	// Trickle is waited between the pieces of the reply.
+	Trickle time.Duration
+	// Inside sends the error object of Status and Message with status 200; in a
+	// stream, after the texts.
+	Inside bool
 	// Delay is waited before replying, unless the caller goes away.
 	Delay time.Duration
 	// Hang holds the request until Server.Release or until the caller goes away.
@@ -130,18 +142,23 @@ func tokens(text string) int { return len(strings.Fields(text)) }
 
 // render is the body of a reply.
 func (r Reply) render(p Parsed) []byte {
-	if r.Body != nil {
+	switch {
+	case r.Body != nil:
 		return r.Body
+	case r.Status != 0 && r.Status != http.StatusOK:
+		return encode(map[string]any{"error": r.errorObject()})
 	}
-	if r.Status != 0 && r.Status != http.StatusOK {
-		return encode(map[string]any{"error": map[string]any{
-			"message": r.Message, "type": http.StatusText(r.Status), "code": r.Status,
-		}})
-	}
-	finish := r.Finish
-	if finish == "" {
-		finish = "stop"
-	}
+	return encode(r.completion(p))
+}
+
+func (r Reply) errorObject() map[string]any {
+	return map[string]any{"message": r.Message, "type": http.StatusText(r.Status), "code": r.Status}
+}
+
+func (r Reply) finish() string { return cmp.Or(r.Finish, "stop") }
+
+// completion is the body of a reply that is not an error.
+func (r Reply) completion(p Parsed) map[string]any {
 	choices := make([]map[string]any, 0, len(r.Texts))
 	completion := 0
 	for i, text := range r.Texts {
@@ -149,7 +166,7 @@ func (r Reply) render(p Parsed) []byte {
 			completion += tokens(text)
 		}
 		choices = append(choices, map[string]any{
-			"index": i, "finish_reason": finish,
+			"index": i, "finish_reason": r.finish(),
 			"message": map[string]any{"role": "assistant", "content": text},
 		})
 	}
@@ -166,7 +183,7 @@ func (r Reply) render(p Parsed) []byte {
 	if r.Usage == UsageOne {
 		body["timings"] = map[string]any{"prompt_n": prompt, "predicted_n": completion}
 	}
-	return encode(body)
+	return body
 }
 
 func encode(v any) []byte {

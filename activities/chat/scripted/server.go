@@ -3,16 +3,12 @@ package scripted
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
-
-	"rpo/schemas"
 )
 
 // Config is what does not depend on the request. The zero Config is a server
@@ -35,9 +31,31 @@ type Config struct {
 	// FailFirst, if not nil, is what the first request with a given body gets
 	// instead of its reply, once per body, so that every exchange fails once.
 	FailFirst *Reply
+	// Refuse names keys for which a request is refused. RefuseStatus 422 names all
+	// of them, as a validator does, and 400, which 0 means, the first.
+	Refuse       []string
+	RefuseStatus int
+	// Schema says which form of response_format is heeded.
+	Schema SchemaKind
+	// IgnoreSeed answers equal probes differently. It does not change replies,
+	// which are the handler's.
+	IgnoreSeed bool
 }
 
-// Stats counts chat completion requests; /models is not among them.
+// SchemaKind says what the server does with response_format.
+type SchemaKind int
+
+const (
+	// SchemaNested heeds OpenAI's form, SchemaFlat that of older versions of
+	// llama.cpp's server; either ignores the other.
+	SchemaNested SchemaKind = iota
+	SchemaFlat
+	SchemaIgnored
+	SchemaRefused
+)
+
+// Stats counts chat completion requests; /models is not among them, and probes
+// are in Probes only.
 type Stats struct {
 	Requests int
 	// Answered had status 200 and a whole body, Refused a status of 400 or more.
@@ -48,6 +66,8 @@ type Stats struct {
 	Abandoned int
 	// InFlight is now, MaxInFlight the most there ever was.
 	InFlight, MaxInFlight int
+	// Probes asked about the server itself.
+	Probes int
 }
 
 // TB is the part of testing.TB that New needs.
@@ -70,6 +90,7 @@ type Server struct {
 	changed  chan struct{} // closed and replaced when stats change
 	released chan struct{} // closed and replaced by Release
 	failures []Reply
+	probes   []Reply // what the next probes get
 	answered map[[sha256.Size]byte]bool
 	seen     map[[sha256.Size]byte]bool
 }
@@ -121,6 +142,14 @@ func (s *Server) Fail(replies ...Reply) {
 	s.failures = append(s.failures, replies...)
 }
 
+// FailProbes makes the next probes get these replies, one each in order. Without
+// it they are answered as the Config says.
+func (s *Server) FailProbes(replies ...Reply) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.probes = append(s.probes, replies...)
+}
+
 // Stats returns the counts so far.
 func (s *Server) Stats() Stats {
 	s.mu.Lock()
@@ -160,7 +189,7 @@ func (s *Server) models(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if !s.authorized(r) {
-		s.write(w, s.wrongKey(), Parsed{})
+		s.write(w, r, s.wrongKey(), Parsed{}, nil, func() {})
 		return
 	}
 	ids := s.config.Models
@@ -171,10 +200,14 @@ func (s *Server) models(w http.ResponseWriter, r *http.Request) {
 	for i, id := range ids {
 		list[i] = map[string]string{"id": id, "object": "model"}
 	}
-	s.write(w, Reply{Body: encode(map[string]any{"object": "list", "data": list})}, Parsed{})
+	s.write(w, r, Reply{Body: encode(map[string]any{"object": "list", "data": list})}, Parsed{}, nil, func() {})
 }
 
 func (s *Server) completions(w http.ResponseWriter, r *http.Request) {
+	if strings.Contains(r.UserAgent(), "(probe)") {
+		s.probe(w, r)
+		return
+	}
 	var busy bool
 	var released <-chan struct{}
 	s.count(func(c *Stats) {
@@ -184,46 +217,56 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) {
 		busy = s.config.Capacity > 0 && c.InFlight > s.config.Capacity
 		released = s.released
 	})
-	abandoned := func(c *Stats) { c.InFlight--; c.Abandoned++ }
+	abandoned := func() { s.count(func(c *Stats) { c.InFlight--; c.Abandoned++ }) }
 	// Nothing is answered before the body is read, since net/http notices a
 	// caller that goes away only after that.
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
-		s.count(abandoned)
+		abandoned()
 		return
 	}
-	p, err := parse(body)
+	p, err := s.parse(body)
 	p.Key = bearer(r)
 	digest := sha256.Sum256(body)
 	reply := s.decide(r, p, digest, err, busy)
-	if reply.Hang || reply.Delay > 0 {
-		var elapsed <-chan time.Time
-		if !reply.Hang {
-			released, elapsed = nil, time.After(reply.Delay)
-		}
-		select {
-		case <-released:
-		case <-elapsed:
-		case <-r.Context().Done():
-			s.count(abandoned)
-			return
-		}
+	if reply.Delay > 0 && !wait(r, nil, reply.Delay) || reply.Hang && !wait(r, released, 0) {
+		abandoned()
+		return
 	}
-	// The counts are right before the caller has the reply.
-	s.count(func(c *Stats) {
-		c.InFlight--
-		switch {
-		case reply.Status >= 400:
-			c.Refused++
-		case !reply.Truncate:
-			c.Answered++
-			if s.answered[digest] {
-				c.Repeated++
+	settled := func() {
+		s.count(func(c *Stats) {
+			c.InFlight--
+			switch {
+			case reply.Status >= 400:
+				c.Refused++
+			case !reply.Truncate:
+				c.Answered++
+				if s.answered[digest] {
+					c.Repeated++
+				}
+				s.answered[digest] = true
 			}
-			s.answered[digest] = true
-		}
-	})
-	s.write(w, reply, p)
+		})
+	}
+	if !s.write(w, r, reply, p, released, settled) {
+		abandoned()
+	}
+}
+
+// wait returns true when released is closed or d has elapsed, whichever is given,
+// and false if the caller goes away before.
+func wait(r *http.Request, released <-chan struct{}, d time.Duration) bool {
+	var elapsed <-chan time.Time
+	if d > 0 {
+		elapsed = time.After(d)
+	}
+	select {
+	case <-released:
+	case <-elapsed:
+	case <-r.Context().Done():
+		return false
+	}
+	return true
 }
 
 // decide picks the reply to a parsed request.
@@ -247,8 +290,9 @@ func (s *Server) decide(r *http.Request, p Parsed, digest [sha256.Size]byte, inv
 		return Overloaded()
 	case s.config.FailFirst != nil && first:
 		return *s.config.FailFirst
-	case s.config.RefuseN && p.N > 1:
-		return Refuse(http.StatusBadRequest, "only n = 1 is supported")
+	}
+	if refusal := s.refusal(p); refusal != nil {
+		return *refusal
 	}
 	reply := s.handler(p)
 	if most := s.config.MaxChoices; most > 0 && len(reply.Texts) > most {
@@ -266,61 +310,4 @@ func (s *Server) wrongKey() Reply { return Refuse(http.StatusUnauthorized, "wron
 func bearer(r *http.Request) string {
 	key, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	return key
-}
-
-// write sends the reply, or half of it.
-func (s *Server) write(w http.ResponseWriter, reply Reply, p Parsed) {
-	body := reply.render(p)
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Content-Length", strconv.Itoa(len(body)))
-	for name, values := range reply.Header {
-		w.Header()[name] = values
-	}
-	if seconds := int(reply.RetryAfter / time.Second); seconds > 0 {
-		w.Header().Set("Retry-After", strconv.Itoa(seconds))
-	}
-	if reply.Status != 0 {
-		w.WriteHeader(reply.Status)
-	}
-	if !reply.Truncate {
-		w.Write(body)
-		return
-	}
-	w.Write(body[:len(body)/2])
-	http.NewResponseController(w).Flush()
-	panic(http.ErrAbortHandler)
-}
-
-// parse reads a request; what it refuses, a real server would refuse too.
-func parse(body []byte) (Parsed, error) {
-	var in struct {
-		Model          string            `json:"model"`
-		Messages       []schemas.Message `json:"messages"`
-		N              *int              `json:"n"`
-		Temperature    float64           `json:"temperature"`
-		TopP           float64           `json:"top_p"`
-		TopK           int               `json:"top_k"`
-		MinP           float64           `json:"min_p"`
-		MaxTokens      int               `json:"max_tokens"`
-		Seed           int64             `json:"seed"`
-		Stop           []string          `json:"stop"`
-		ResponseFormat struct {
-			JSONSchema struct {
-				Name   string          `json:"name"`
-				Schema json.RawMessage `json:"schema"`
-			} `json:"json_schema"`
-		} `json:"response_format"`
-	}
-	err := json.Unmarshal(body, &in)
-	p := Parsed{
-		Model: in.Model, Messages: in.Messages, N: 1,
-		Temperature: in.Temperature, TopP: in.TopP, TopK: in.TopK, MinP: in.MinP,
-		MaxTokens: in.MaxTokens, Seed: in.Seed, Stop: in.Stop,
-		Schema: in.ResponseFormat.JSONSchema.Schema, SchemaName: in.ResponseFormat.JSONSchema.Name,
-		Body: body,
-	}
-	if in.N != nil {
-		p.N = *in.N
-	}
-	return p, err
 }
