@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"rpo/activities/chat"
+	"rpo/activities/store"
 	"rpo/schemas"
 )
 
@@ -112,7 +113,7 @@ func TestAnEndpointIsFoundByItsNameOrTheNamesAreListed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newModels(c, nil)
+	m := newModels(c, store.NewMemory("rpo"))
 	_, err = m.find("remot")
 	if schemas.TypeOf(err) != schemas.InvalidInput || !strings.Contains(err.Error(), `no endpoint "remot", only: another, local, remote`) {
 		t.Errorf("an unknown endpoint gives %v", err)

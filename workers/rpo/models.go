@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"log/slog"
 	"maps"
 	"slices"
 	"strings"
@@ -10,54 +11,131 @@ import (
 	"time"
 
 	"rpo/activities/chat"
+	"rpo/activities/chat/cache"
 	"rpo/activities/store"
 	"rpo/activities/train"
 	"rpo/schemas"
 )
+
+// flushTimeout bounds the write of finished calls when work on a shard or the
+// worker ends.
+const flushTimeout = 30 * time.Second
 
 // models is the worker's registry of endpoints. It implements chat.Models.
 type models struct {
 	config config
 	store  store.Store
 	node   train.Node
+	cache  *cache.Cache
 
 	mu      sync.Mutex
-	slots   map[string]chan struct{} // by endpoint
-	servers map[string]*server       // by endpoint and model
+	slots   map[string]chan struct{}   // by endpoint
+	servers map[string]*server         // by endpoint and model
+	clients map[clientKey]*chat.Client // for the life of the process
 }
 
+// clientKey names the one client of a model at an address: what it learns of the
+// server is everybody's.
+type clientKey struct{ endpoint, url, model string }
+
 func newModels(c config, s store.Store) *models {
-	return &models{config: c, store: s, node: c.node(), slots: map[string]chan struct{}{}, servers: map[string]*server{}}
+	return &models{
+		config: c, store: s, node: c.node(), cache: cache.New(s, newLogger(slog.LevelWarn)),
+		slots: map[string]chan struct{}{}, servers: map[string]*server{}, clients: map[clientKey]*chat.Client{},
+	}
 }
 
 // Model finds a model. One that the worker serves itself is started when it is
-// first asked for and stopped a while after the last release.
+// first asked for and stopped a while after the last release. A release writes
+// the finished calls, however the work ended.
 func (m *models) Model(ctx context.Context, use chat.Use) (chat.Model, func(), error) {
-	name, model := use.Endpoint, use.Model
-	e, err := m.find(name)
+	f, release, err := m.found(ctx, use.Endpoint, use.Model)
 	if err != nil {
 		return chat.Model{}, nil, err
 	}
-	release := func() {}
-	remote := e.remote(name)
-	remote.Model = cmp.Or(model, e.Model)
-	if e.Serve != nil {
-		var srv *server
-		if srv, release, err = m.serve(ctx, name, *e.Serve, model); err != nil {
-			return chat.Model{}, nil, err
-		}
-		remote.URL, remote.Model = srv.url, srv.name
-	}
-	c, err := chat.New(remote)
-	if err != nil {
+	if err := m.cache.Open(ctx, f.identity); err != nil {
 		release()
 		return chat.Model{}, nil, err
 	}
-	return chat.Model{Completer: chat.Metered(c, use.Meter, chat.Terms{}), Name: remote.Model, Slots: m.slotsOf(name, e)}, func() { c.Close(); release() }, nil
+	c := m.cache.Completer(chat.Metered(f.client, use.Meter, chat.Terms{Price: f.Price}),
+		cache.Use{Identity: f.identity, Endpoint: use.Endpoint, Generation: use.Generation, Hit: use.Meter.Cached})
+	return chat.Model{Completer: c, Name: f.Model, Slots: f.slots}, func() {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
+		defer cancel()
+		m.cache.Flush(ctx) // what fails is logged, kept and written later
+		release()
+	}, nil
+}
+
+// found is a model that answers, without cache and meter.
+type found struct {
+	chat.Endpoint
+	client   *chat.Client
+	identity string
+	slots    chan struct{}
+}
+
+func (m *models) found(ctx context.Context, name, model string) (found, func(), error) {
+	e, err := m.find(name)
+	if err != nil {
+		return found{}, nil, err
+	}
+	f := found{Endpoint: e.remote(name), slots: m.slotsOf(name, e)}
+	f.Model = cmp.Or(model, e.Model)
+	f.identity = f.Identity()
+	release := func() {}
+	if e.Serve != nil {
+		var srv *server
+		if srv, release, err = m.serve(ctx, name, *e.Serve, model); err != nil {
+			return found{}, nil, err
+		}
+		f.URL, f.Model, f.identity = srv.url, srv.name, srv.identity
+	}
+	if f.client, err = m.clientOf(f.Endpoint); err != nil {
+		release()
+		return found{}, nil, err
+	}
+	return f, release, nil
+}
+
+// clientOf returns the client of an endpoint's model. A server that was started
+// again has another address, and the client of the old one goes.
+func (m *models) clientOf(e chat.Endpoint) (*chat.Client, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	key := clientKey{e.Name, e.URL, e.Model}
+	if c, ok := m.clients[key]; ok {
+		return c, nil
+	}
+	c, err := chat.New(e)
+	if err != nil {
+		return nil, err
+	}
+	for k, old := range m.clients {
+		if k.endpoint == key.endpoint && k.model == key.model {
+			old.Close()
+			delete(m.clients, k)
+		}
+	}
+	m.clients[key] = c
+	return c, nil
+}
+
+// close writes the finished calls and stops all servers.
+func (m *models) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+	defer cancel()
+	m.cache.Close(ctx) // what fails is logged
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range m.clients {
+		c.Close()
+	}
+	m.stopServers()
 }
 
 // Identify checks the endpoint. Of a served model the identity is the hash of
-// its weights, else the name that the server knows it by.
+// its weights, else the name and revision that the configuration gives it.
 func (m *models) Identify(ctx context.Context, name, model string) (string, error) {
 	e, err := m.find(name)
 	if err != nil {
@@ -71,12 +149,11 @@ func (m *models) Identify(ctx context.Context, name, model string) (string, erro
 	if remote.Model == "" {
 		return "", schemas.Errorf(schemas.InvalidInput, "endpoint %q names no model: set model in the worker's configuration or in the input", name)
 	}
-	c, err := chat.New(remote)
+	c, err := m.clientOf(remote)
 	if err != nil {
 		return "", err
 	}
-	defer c.Close()
-	return remote.Model, c.Check(ctx)
+	return remote.Identity(), c.Check(ctx)
 }
 
 // Evaluates holds for an endpoint that the worker serves itself from the same

@@ -86,11 +86,11 @@ func TestTheClientMeetsItsContractOnLlamaCppsServer(t *testing.T) {
 	c.Endpoints = map[string]endpoint{"served": {Timeout: schemas.Duration(time.Minute), Serve: &serve{Model: "base", Slots: 8, Context: 512, Threads: 1}}}
 	m := newModels(c, nil)
 	t.Cleanup(m.close)
-	served, release, err := m.Model(t.Context(), chat.Use{Endpoint: "served", Model: "", Meter: chat.NewMeter(t.Context(), schemas.Allowance{})})
+	served, release, err := m.found(t.Context(), "served", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(release)
-	chattest.Run(t, func(*testing.T) chat.Completer { return served }, chattest.Options{
-		Model: served.Name, MaxTokens: 24, Reproducible: true, Batches: true, Schema: true})
+	chattest.Run(t, func(*testing.T) chat.Completer { return served.client }, chattest.Options{
+		Model: served.Model, MaxTokens: 24, Reproducible: true, Batches: true, Schema: true})
 }

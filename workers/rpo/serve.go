@@ -29,6 +29,8 @@ const (
 // server is one running model server, llama.cpp's own, on loopback.
 type server struct {
 	url, name string
+	// identity is the hash of the weights.
+	identity string
 
 	once  sync.Once
 	err   error
@@ -83,10 +85,8 @@ func (m *models) release(key string, srv *server) {
 	})
 }
 
-// close stops all servers.
-func (m *models) close() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
+// stopServers stops all servers. The caller holds mu.
+func (m *models) stopServers() {
 	for key, srv := range m.servers {
 		if srv.stop != nil {
 			srv.stop()
@@ -107,7 +107,7 @@ func (m *models) start(ctx context.Context, srv *server, s serve, model string) 
 	if err != nil {
 		return err
 	}
-	srv.name = s.Model + "-" + digest[:12]
+	srv.identity, srv.name = digest, s.Model+"-"+digest[:12]
 	if model != "" {
 		srv.name = "trained-" + digest[:12]
 	}
