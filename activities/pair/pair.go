@@ -1,220 +1,344 @@
 package pair
 
 import (
+	"cmp"
 	"slices"
-	"strconv"
+	"unicode/utf8"
 
 	"rpo/activities/judge/rules"
 	"rpo/activities/reverse"
 	"rpo/schemas"
 )
 
-// Turn is all that is known of one turn when its pairs are built.
-type Turn struct {
-	schemas.Turn
-	// Responses are those that may pair, by SampleIndex.
-	Responses []schemas.Response
-	// Verdicts maps response id to constraint id to verdict; it is complete for
-	// the turn's triggered constraints.
-	Verdicts map[string]map[string]schemas.Verdict
-	// Opposites maps constraint id to opposite; a constraint without one is
-	// irreversible.
-	Opposites map[string]schemas.Opposite
+// Builder builds the pairs of one turn after the other. It holds what turns
+// share: options, parsed rules, evaluation prompts. It serves one goroutine.
+type Builder struct {
+	options    schemas.PairOptions
+	evaluation *Evaluation
+	checks     map[schemas.Rule]rules.Check
+	// systems remembers which of the last system messages hold evaluation text:
+	// the turns of a profile share one.
+	systems map[string]bool
 }
 
-// Drops count training pairs that were not made, by reason.
+// NewBuilder makes a Builder. evaluation is nil if there is nothing to compare
+// prompts with.
+func NewBuilder(o schemas.PairOptions, evaluation *Evaluation) *Builder {
+	o.SetDefaults()
+	return &Builder{options: o, evaluation: evaluation, checks: map[schemas.Rule]rules.Check{}, systems: map[string]bool{}}
+}
+
+// Drops count training pairs that were not made, each under one reason: the
+// first that holds, in this order.
 type Drops struct {
-	// Irreversible: a constraint that the chosen response fails has no opposite.
-	Irreversible int64
 	// SmallMargin: g is below the minimum.
 	SmallMargin int64
+	// LengthRatio: one response is too much longer than the other.
+	LengthRatio int64
+	// Irreversible: a constraint that the chosen response fails has no opposite.
+	Irreversible int64
+	// Contaminated: the prompt holds an evaluation prompt.
+	Contaminated int64
 	// Unverified: the check after rendering found the pair noisy.
 	Unverified int64
+	// OverMaximum: the turn has enough pairs with a larger g.
+	OverMaximum int64
+}
+
+// Built is what one turn gives.
+type Built struct {
+	Pairs []schemas.Pair
+	// DPO, KTO and SFT are the baselines' rows, made if the options ask for them.
+	DPO []schemas.Pair
+	KTO []schemas.Desirability
+	SFT []schemas.Demonstration
+	Drops
+	// Cases counts unordered pairs that differ somewhere by the paper's case, 1 to
+	// 6, before any filter.
+	Cases [7]int64
+	// Responses counts those that could pair, NearDuplicates the others. Vectors
+	// counts different verdict vectors, before any filter.
+	Responses, NearDuplicates, Vectors int64
+	// OppositeChecks counts the answers to whether a response follows an opposite;
+	// Inconsistent those that took a constraint out of a response's pairs.
+	OppositeChecks, Inconsistent int64
 }
 
 // Build makes the training pairs of a turn. Of responses with equal verdict
 // vectors only the first counts. Each unordered pair with g >= 1 gives two rows,
 // one with each response as chosen.
-func Build(t Turn, minMargin int) ([]schemas.Pair, Drops, error) {
-	constraints := t.TriggeredConstraints()
-	responses := distinct(t, constraints)
-	var pairs []schemas.Pair
-	var drops Drops
-	for i := range responses {
-		for j := range i {
-			for _, order := range [][2]schemas.Response{{responses[j], responses[i]}, {responses[i], responses[j]}} {
-				p, ok, err := build(t, constraints, order[0], order[1], minMargin, &drops)
-				if err != nil {
-					return nil, drops, err
+func (b *Builder) Build(t Turn) (Built, error) { return b.finish(b.open(t)) }
+
+// draft is a turn whose pairs are being built.
+type draft struct {
+	Turn
+	constraints []schemas.Constraint
+	// opposites, rules and reversedRules are by place in constraints. A rule is nil
+	// where there is none or it cannot be parsed.
+	opposites            []schemas.Opposite
+	rules, reversedRules []rules.Check
+	// all are the responses without near-duplicates, first the first of every
+	// verdict vector, pairing those that pair: first, less what opposites take away.
+	all, first, pairing []*candidate
+	// contaminated says that no prompt of the turn may be used.
+	contaminated bool
+	built        Built
+}
+
+// open finds the responses that pair.
+func (b *Builder) open(t Turn) *draft {
+	d := &draft{Turn: t, constraints: t.TriggeredConstraints()}
+	n := len(d.constraints)
+	d.opposites, d.rules, d.reversedRules = make([]schemas.Opposite, n), make([]rules.Check, n), make([]rules.Check, n)
+	for i, c := range d.constraints {
+		d.opposites[i] = t.Opposites[c.ConstraintID]
+		d.rules[i], d.reversedRules[i] = b.check(c.Rule), b.check(d.opposites[i].Rule)
+	}
+	for _, r := range t.Responses {
+		d.all = append(d.all, b.candidate(d, r))
+	}
+	d.first = distinct(d.all)
+	d.built.Vectors = int64(len(d.first))
+	for i, c := range d.first {
+		for _, e := range d.first[:i] {
+			if differing(e, c) > 0 {
+				d.built.Cases[paperCase(e, c)]++
+			}
+		}
+	}
+	if b.options.NearDuplicate > 0 {
+		before := len(d.all)
+		d.all = withoutNearDuplicates(d.all, b.options.NearDuplicate)
+		d.built.NearDuplicates = int64(before - len(d.all))
+		d.first = distinct(d.all)
+	}
+	d.built.Responses, d.pairing = int64(len(d.all)), d.first
+	d.contaminated = len(d.first) > 0 && b.holdsEvaluation(t)
+	return d
+}
+
+func (b *Builder) candidate(d *draft, r schemas.Response) *candidate {
+	n := len(d.constraints)
+	answers := make([]answer, 2*n)
+	c := &candidate{
+		Response: r, states: make([]state, n), runes: utf8.RuneCountInString(r.Text),
+		messages: []schemas.Message{{Role: "assistant", Content: r.Text}},
+		original: answers[:n:n], opposite: answers[n:],
+	}
+	verdicts := d.Verdicts[r.ResponseID]
+	for i, constraint := range d.constraints {
+		c.states[i] = uncounted
+		for _, v := range verdicts {
+			if v.ConstraintID == constraint.ConstraintID {
+				c.states[i] = stateOf(v.Outcome, b.options.NotApplicable)
+				if !slices.Contains(c.judgedBy, v.JudgedBy) {
+					c.judgedBy = append(c.judgedBy, v.JudgedBy)
 				}
-				if ok {
-					pairs = append(pairs, p)
+				break
+			}
+		}
+	}
+	slices.Sort(c.judgedBy)
+	return c
+}
+
+// check returns a rule that is parsed once, nil for none.
+func (b *Builder) check(r schemas.Rule) rules.Check {
+	if r.IsZero() {
+		return nil
+	}
+	c, ok := b.checks[r]
+	if !ok {
+		var err error
+		if c, err = rules.Parse(r); err != nil {
+			c = nil
+		}
+		b.checks[r] = c
+	}
+	return c
+}
+
+// finish makes the rows of a turn.
+func (b *Builder) finish(d *draft) (Built, error) {
+	for i, second := range d.pairing {
+		for _, first := range d.pairing[:i] {
+			g := differing(first, second)
+			if g == 0 {
+				continue
+			}
+			judgedBy := union(first.judgedBy, second.judgedBy)
+			for _, order := range [2][2]*candidate{{first, second}, {second, first}} {
+				if err := b.pair(d, order[0], order[1], g, judgedBy); err != nil {
+					return Built{}, err
 				}
 			}
 		}
 	}
-	return pairs, drops, nil
+	if m := b.options.MaxPairsPerTurn; m > 0 && len(d.built.Pairs) > m {
+		d.built.OverMaximum += int64(len(d.built.Pairs) - m)
+		d.built.Pairs = largest(d.built.Pairs, m)
+	}
+	if b.options.Baselines {
+		b.baselines(d)
+	}
+	return d.built, nil
 }
 
-// distinct returns the responses with the first of every verdict vector.
-func distinct(t Turn, constraints []schemas.Constraint) []schemas.Response {
-	seen := map[string]bool{}
-	var out []schemas.Response
-	for _, r := range t.Responses {
-		vector := ""
-		for _, c := range constraints {
-			vector += t.Verdicts[r.ResponseID][c.ConstraintID].Outcome + " "
-		}
-		if !seen[vector] {
-			seen[vector] = true
-			out = append(out, r)
+// largest keeps the m pairs with the largest margin, ties by id.
+func largest(pairs []schemas.Pair, m int) []schemas.Pair {
+	slices.SortFunc(pairs, func(a, b schemas.Pair) int {
+		return cmp.Or(cmp.Compare(b.Margin, a.Margin), cmp.Compare(a.PairID, b.PairID))
+	})
+	return pairs[:m]
+}
+
+// dropped counts the pair under the first reason that can be told before its
+// prompt is rendered, and says whether there is one.
+func (b *Builder) dropped(d *draft, chosen, rejected *candidate, g int) bool {
+	switch {
+	case g < b.options.MinMargin:
+		d.built.SmallMargin++
+	case b.tooUneven(chosen, rejected):
+		d.built.LengthRatio++
+	case d.irreversible(chosen, rejected):
+		d.built.Irreversible++
+	case d.contaminated:
+		d.built.Contaminated++
+	default:
+		return false
+	}
+	return true
+}
+
+func (b *Builder) tooUneven(x, y *candidate) bool {
+	bound := b.options.MaxLengthRatio
+	return bound > 0 && float64(max(x.runes, y.runes)) > bound*float64(min(x.runes, y.runes))
+}
+
+// reverses says whether the prompt of the pair has the constraint reversed.
+func reverses(chosen, rejected *candidate, i int) bool {
+	return chosen.states[i] == fails && rejected.states[i] != uncounted
+}
+
+func (d *draft) irreversible(chosen, rejected *candidate) bool {
+	for i := range d.constraints {
+		if reverses(chosen, rejected, i) && d.opposites[i].Text == "" {
+			return true
 		}
 	}
-	return out
+	return false
 }
 
-// build makes the pair with chosen first. Constraints that are not applicable to
-// one of the two are neither reversed nor counted.
-func build(t Turn, constraints []schemas.Constraint, chosen, rejected schemas.Response, minMargin int, drops *Drops) (schemas.Pair, bool, error) {
-	v, u := t.Verdicts[chosen.ResponseID], t.Verdicts[rejected.ResponseID]
+// prompt is a rendered prompt with what was reversed in it.
+type prompt struct {
+	reversed     []bool // by constraint
+	system       string
+	messages     []schemas.Message
+	reversals    []schemas.Reversal
+	contaminated bool
+}
+
+// prompt renders the prompt of a pair, or finds the one that the chosen response
+// has already: it depends on the rejected one only where that has uncounted
+// constraints.
+func (b *Builder) prompt(d *draft, chosen, rejected *candidate) (*prompt, error) {
+	reversed := make([]bool, len(d.constraints))
+	for i := range reversed {
+		reversed[i] = reverses(chosen, rejected, i)
+	}
+	for _, p := range chosen.prompts {
+		if slices.Equal(p.reversed, reversed) {
+			return p, nil
+		}
+	}
+	p := &prompt{reversed: reversed}
 	texts := map[string]string{}
-	var reversed []schemas.Reversal
-	var differing []string
-	for _, c := range constraints {
-		a, b := v[c.ConstraintID].Outcome, u[c.ConstraintID].Outcome
-		if a != schemas.NotApplicable && b != schemas.NotApplicable && a != b {
-			differing = append(differing, c.ConstraintID)
+	for i, c := range d.constraints {
+		if reversed[i] {
+			o := d.opposites[i]
+			texts[c.ConstraintID] = o.Text
+			p.reversals = append(p.reversals, schemas.Reversal{
+				ConstraintID: c.ConstraintID, OppositeID: o.OppositeID,
+				Original: c.Text, Opposite: o.Text, ReversedBy: o.ReversedBy,
+			})
 		}
 	}
-	if len(differing) == 0 {
-		return schemas.Pair{}, false, nil
-	}
-	if len(differing) < minMargin {
-		drops.SmallMargin++
-		return schemas.Pair{}, false, nil
-	}
-	for _, c := range constraints {
-		if v[c.ConstraintID].Outcome != schemas.NotFollowed || u[c.ConstraintID].Outcome == schemas.NotApplicable {
-			continue
-		}
-		o, ok := t.Opposites[c.ConstraintID]
-		if !ok {
-			drops.Irreversible++
-			return schemas.Pair{}, false, nil
-		}
-		texts[c.ConstraintID] = o.Text
-		reversed = append(reversed, schemas.Reversal{
-			ConstraintID: c.ConstraintID, OppositeID: o.OppositeID,
-			Original: c.Text, Opposite: o.Text, ReversedBy: o.ReversedBy,
-		})
-	}
-	rendered := t.Turn
+	rendered := d.Turn.Turn
 	var err error
-	if rendered.System, err = reverse.Render(t.System, t.Constraints, texts); err != nil {
-		return schemas.Pair{}, false, err
+	if rendered.System, err = reverse.Render(d.System, d.Constraints, texts); err != nil {
+		return nil, err
 	}
+	p.system, p.messages = rendered.System, rendered.Messages()
+	p.contaminated = len(texts) > 0 && b.evaluation != nil && b.evaluation.Holds(p.system)
+	chosen.prompts = append(chosen.prompts, p)
+	return p, nil
+}
+
+// pair makes the pair with chosen first, or counts why not.
+func (b *Builder) pair(d *draft, chosen, rejected *candidate, g int, judgedBy []string) error {
+	if b.dropped(d, chosen, rejected, g) {
+		return nil
+	}
+	prompt, err := b.prompt(d, chosen, rejected)
+	if err != nil {
+		return err
+	}
+	switch {
+	case prompt.contaminated:
+		d.built.Contaminated++
+		return nil
+	case !d.perfect(prompt, chosen, rejected):
+		d.built.Unverified++
+		return nil
+	}
+	p := d.row(chosen, rejected, judgedBy, b.options.NotApplicable)
+	p.PairID = schemas.ID("pair", chosen.ResponseID, rejected.ResponseID, prompt.system)
+	p.Prompt, p.Reversed, p.Margin = prompt.messages, prompt.reversals, float64(g)
+	d.built.Pairs = append(d.built.Pairs, p)
+	return nil
+}
+
+// row fills in what does not depend on the prompt.
+func (d *draft) row(chosen, rejected *candidate, judgedBy []string, policy string) schemas.Pair {
 	p := schemas.Pair{
-		Prompt:   rendered.Messages(),
-		Chosen:   []schemas.Message{{Role: "assistant", Content: chosen.Text}},
-		Rejected: []schemas.Message{{Role: "assistant", Content: rejected.Text}},
-		Margin:   float64(len(differing)), TurnID: t.TurnID, DialogueID: t.DialogueID, ProfileID: t.ProfileID,
+		Chosen: chosen.messages, Rejected: rejected.messages,
+		TurnID: d.TurnID, DialogueID: d.DialogueID, ProfileID: d.ProfileID,
 		ChosenResponseID: chosen.ResponseID, RejectedResponseID: rejected.ResponseID,
-		Reversed: reversed, Differing: differing, Case: paperCase(constraints, v, u),
-		Model: chosen.Model, JudgedBy: judgedBy(constraints, v, u),
+		Case: paperCase(chosen, rejected), Model: chosen.Model, JudgedBy: judgedBy, NotApplicable: policy,
 	}
-	p.PairID = schemas.ID("pair", chosen.ResponseID, rejected.ResponseID, rendered.System)
-	if !perfect(t, constraints, p, chosen, rejected) {
-		drops.Unverified++
-		return schemas.Pair{}, false, nil
+	for i, c := range d.constraints {
+		if s, u := chosen.states[i], rejected.states[i]; s != u && s != uncounted && u != uncounted {
+			p.Differing = append(p.Differing, c.ConstraintID)
+		}
 	}
-	return p, true, nil
+	return p
 }
 
 // perfect checks a rendered pair again without new calls: of the prompt's
 // triggered constraints the chosen response follows all, and the rejected one
-// fails those that differ and no other. Rules are run on both texts; where a constraint has none, the
-// stored verdict counts, inverted for an opposite. What is not applicable to
-// one of the two does not count.
-func perfect(t Turn, constraints []schemas.Constraint, p schemas.Pair, chosen, rejected schemas.Response) bool {
-	isReversed := map[string]bool{}
-	for _, r := range p.Reversed {
-		isReversed[r.ConstraintID] = true
-	}
-	for _, c := range constraints {
-		a := t.Verdicts[chosen.ResponseID][c.ConstraintID].Outcome
-		b := t.Verdicts[rejected.ResponseID][c.ConstraintID].Outcome
-		if a == schemas.NotApplicable || b == schemas.NotApplicable {
+// fails those that differ and no other. Rules are run on both texts; where a
+// constraint has none, the stored verdict counts, inverted for an opposite. What
+// is uncounted for one of the two does not count.
+func (d *draft) perfect(p *prompt, chosen, rejected *candidate) bool {
+	for i, c := range d.constraints {
+		s, u := chosen.states[i], rejected.states[i]
+		if s == uncounted || u == uncounted {
 			continue
 		}
-		rule := c.Rule
-		if isReversed[c.ConstraintID] {
-			rule = t.Opposites[c.ConstraintID].Rule
+		rule, check := c.Rule, d.rules[i]
+		if p.reversed[i] {
+			rule, check = d.opposites[i].Rule, d.reversedRules[i]
 		}
-		followsA, followsB := (a == schemas.Followed) != isReversed[c.ConstraintID], (b == schemas.Followed) != isReversed[c.ConstraintID]
+		a, z := (s == follows) != p.reversed[i], (u == follows) != p.reversed[i]
 		if !rule.IsZero() {
-			check, err := rules.Parse(rule)
-			if err != nil {
+			if check == nil {
 				return false
 			}
-			followsA, followsB = check.Strict(chosen.Text), check.Strict(rejected.Text)
+			a, z = chosen.follows(i, check, p.reversed[i]), rejected.follows(i, check, p.reversed[i])
 		}
-		if !followsA || followsB == slices.Contains(p.Differing, c.ConstraintID) {
+		if !a || z == (s != u) {
 			return false
 		}
 	}
 	return true
 }
-
-// paperCase classifies two responses under the unreversed prompt by the table of
-// the paper's introduction: same or different score, disjoint or overlapping
-// satisfied sets, domination, perfection.
-func paperCase(constraints []schemas.Constraint, v, u map[string]schemas.Verdict) int64 {
-	var onlyV, onlyU, both, neither int
-	for _, c := range constraints {
-		a, b := v[c.ConstraintID].Outcome, u[c.ConstraintID].Outcome
-		switch {
-		case a == schemas.NotApplicable || b == schemas.NotApplicable:
-		case a == schemas.Followed && b == schemas.Followed:
-			both++
-		case a == schemas.Followed:
-			onlyV++
-		case b == schemas.Followed:
-			onlyU++
-		default:
-			neither++
-		}
-	}
-	switch {
-	case onlyV == onlyU && both == 0:
-		return 1
-	case onlyV == onlyU:
-		return 2
-	case onlyV > 0 && onlyU > 0 && both == 0:
-		return 3
-	case onlyV > 0 && onlyU > 0:
-		return 4
-	case neither > 0:
-		return 5
-	default:
-		return 6
-	}
-}
-
-func judgedBy(constraints []schemas.Constraint, sets ...map[string]schemas.Verdict) []string {
-	var out []string
-	for _, c := range constraints {
-		for _, v := range sets {
-			if by := v[c.ConstraintID].JudgedBy; !slices.Contains(out, by) {
-				out = append(out, by)
-			}
-		}
-	}
-	slices.Sort(out)
-	return out
-}
-
-// countPrefix begins the names under which training pairs are counted by margin g.
-const countPrefix = "pairs_g"
-
-// CountKey names the count of training pairs with margin g.
-func CountKey(g float64) string { return countPrefix + strconv.Itoa(int(g)) }

@@ -32,7 +32,7 @@ func TestTwoResponsesFallIntoTheSixCasesOfThePaper(t *testing.T) {
 		w := newWorld(t, "cases", strings.Repeat("f", len(c.a)))
 		w.add(c.a)
 		w.add(c.b)
-		pairs, drops, err := pair.Build(w.Turn, 1)
+		pairs, drops, err := build(w.Turn, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -50,7 +50,7 @@ func TestTwoResponsesFallIntoTheSixCasesOfThePaper(t *testing.T) {
 func TestThePromptOfAPairIsPerfectForItsChosenResponse(t *testing.T) {
 	w := newWorld(t, "example", "fru")
 	a, b := w.add("01"), w.add("10")
-	pairs, _, err := pair.Build(w.Turn, 1)
+	pairs, _, err := build(w.Turn, 1)
 	if err != nil || len(pairs) != 2 {
 		t.Fatalf("%d pairs, %v", len(pairs), err)
 	}
@@ -78,7 +78,7 @@ func TestWhereEverythingAppliesAndReversesEachTwoResponsesGiveBothOrders(t *test
 	for _, v := range vectors {
 		w.add(v)
 	}
-	pairs, drops, err := pair.Build(w.Turn, 1)
+	pairs, drops, err := build(w.Turn, 1)
 	if err != nil || drops != (pair.Drops{}) {
 		t.Fatalf("drops %+v, %v", drops, err)
 	}
@@ -96,7 +96,7 @@ func TestOnlyPairsThatNeedAMissingOppositeAreDropped(t *testing.T) {
 	w := newWorld(t, "irreversible", "ff")
 	a, b := w.add("10"), w.add("11")
 	delete(w.Opposites, w.Constraints[1].ConstraintID)
-	pairs, drops, err := pair.Build(w.Turn, 1)
+	pairs, drops, err := build(w.Turn, 1)
 	if err != nil || drops != (pair.Drops{Irreversible: 1}) || len(pairs) != 1 {
 		t.Fatalf("%d pairs, drops %+v, %v", len(pairs), drops, err)
 	}
@@ -116,11 +116,9 @@ func TestAPairWhoseRuleDisagreesWithTheStoredVerdictIsDropped(t *testing.T) {
 			w.add(c.a)
 			b := w.add(c.b)
 			for i, constraint := range w.Constraints {
-				v := w.Verdicts[b.ResponseID][constraint.ConstraintID]
-				v.Outcome = outcomes[c.stored[i]]
-				w.Verdicts[b.ResponseID][constraint.ConstraintID] = v
+				w.verdict(b.ResponseID, constraint.ConstraintID).Outcome = outcomes[c.stored[i]]
 			}
-			pairs, drops, err := pair.Build(w.Turn, 1)
+			pairs, drops, err := build(w.Turn, 1)
 			if err != nil || len(pairs) != 0 || drops != (pair.Drops{Unverified: 2}) {
 				t.Errorf("%d pairs, drops %+v, %v", len(pairs), drops, err)
 			}
@@ -133,29 +131,29 @@ func TestABlankResponseIsNeverChosen(t *testing.T) {
 	w.add("11")
 	blank := w.add("00")
 	w.Responses[1].Text = " \n"
-	pairs, drops, err := pair.Build(w.Turn, 1)
+	pairs, drops, err := build(w.Turn, 1)
 	if err != nil || len(pairs) != 1 || pairs[0].RejectedResponseID != blank.ResponseID || drops.Unverified != 1 {
 		t.Errorf("%d pairs, drops %+v, %v", len(pairs), drops, err)
 	}
 }
 
 func TestAPairIDDependsOnBothResponsesTheirOrderAndThePrompt(t *testing.T) {
-	build := func(change func(*world)) string {
+	ids := func(change func(*world)) string {
 		w := newWorld(t, "ids", "ff")
 		w.add("10")
 		w.add("01")
 		change(w)
-		pairs, _, err := pair.Build(w.Turn, 1)
+		pairs, _, err := build(w.Turn, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
 		return pairs[0].PairID + pairs[1].PairID
 	}
-	first := build(func(*world) {})
-	if build(func(*world) {}) != first || first[:36] == first[36:] {
+	first := ids(func(*world) {})
+	if ids(func(*world) {}) != first || first[:36] == first[36:] {
 		t.Error("ids are not deterministic, or both orders share one")
 	}
-	other := build(func(w *world) {
+	other := ids(func(w *world) {
 		for id, o := range w.Opposites {
 			o.Text = "Otherwise than " + o.Original
 			w.Opposites[id] = o
@@ -171,7 +169,7 @@ func TestASpanThatDoesNotHoldItsConstraintFailsTheShard(t *testing.T) {
 	w.add("10")
 	w.add("01")
 	w.Constraints[1].Start++
-	if _, _, err := pair.Build(w.Turn, 1); schemas.TypeOf(err) != schemas.CorruptData {
+	if _, _, err := build(w.Turn, 1); schemas.TypeOf(err) != schemas.CorruptData {
 		t.Errorf("error %v", err)
 	}
 }

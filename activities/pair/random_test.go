@@ -40,7 +40,7 @@ func newWorld(t *testing.T, name, kinds string) *world {
 	}
 	w.Turn.Turn = steptest.Turn(name, constraints...)
 	w.Triggered = nil
-	w.Verdicts, w.Opposites = map[string]map[string]schemas.Verdict{}, map[string]schemas.Opposite{}
+	w.Verdicts, w.Opposites = map[string][]schemas.Verdict{}, map[string]schemas.Opposite{}
 	for i, c := range w.Constraints {
 		if kinds[i] == 'u' {
 			continue
@@ -58,7 +58,19 @@ func newWorld(t *testing.T, name, kinds string) *world {
 	return w
 }
 
-var outcomes = map[byte]string{'1': schemas.Followed, '0': schemas.NotFollowed, '-': schemas.NotApplicable}
+// build makes the pairs of a turn with no option but the smallest margin.
+func build(t pair.Turn, minMargin int) ([]schemas.Pair, pair.Drops, error) {
+	built, err := pair.NewBuilder(schemas.PairOptions{MinMargin: minMargin}, nil).Build(t)
+	return built.Pairs, built.Drops, err
+}
+
+var outcomes = map[byte]string{'1': schemas.Followed, '0': schemas.NotFollowed, '-': schemas.NotApplicable, '?': schemas.Abstained}
+
+// verdict returns the one that a response has on a constraint.
+func (w *world) verdict(response, constraint string) *schemas.Verdict {
+	list := w.Verdicts[response]
+	return &list[slices.IndexFunc(list, func(v schemas.Verdict) bool { return v.ConstraintID == constraint })]
+}
 
 // add adds a response whose verdicts on the triggered constraints are the
 // letters of vector and whose text obeys the rules accordingly.
@@ -66,7 +78,7 @@ func (w *world) add(vector string) schemas.Response {
 	n := len(w.Responses)
 	r := schemas.Response{ResponseID: schemas.ID("response", w.TurnID, fmt.Sprint(n)), TurnID: w.TurnID, SampleIndex: int64(n), Model: "policy"}
 	r.Text = fmt.Sprintf("Response %d.", n)
-	verdicts := map[string]schemas.Verdict{}
+	var verdicts []schemas.Verdict
 	k := 0
 	for i, c := range w.Constraints {
 		if !slices.Contains(w.Triggered, c.ConstraintID) {
@@ -75,7 +87,7 @@ func (w *world) add(vector string) schemas.Response {
 		if w.words[i] != "" && vector[k] == '1' {
 			r.Text += " " + w.words[i]
 		}
-		verdicts[c.ConstraintID] = schemas.Verdict{ConstraintID: c.ConstraintID, ResponseID: r.ResponseID, Outcome: outcomes[vector[k]], JudgedBy: "judge"}
+		verdicts = append(verdicts, schemas.Verdict{ConstraintID: c.ConstraintID, ResponseID: r.ResponseID, Outcome: outcomes[vector[k]], JudgedBy: "judge"})
 		k++
 	}
 	w.Responses = append(w.Responses, r)
@@ -211,8 +223,8 @@ func TestRandomVerdictsGiveTwoPairsPerDifferingResponsesOrACountedReason(t *test
 				va, vb := vectors[a.ResponseID], vectors[b.ResponseID]
 				g := hamming(va, vb)
 				needs := slices.ContainsFunc(w.TriggeredConstraints(), func(c schemas.Constraint) bool {
-					return irreversible[c.ConstraintID] && w.Verdicts[a.ResponseID][c.ConstraintID].Outcome == schemas.NotFollowed &&
-						w.Verdicts[b.ResponseID][c.ConstraintID].Outcome != schemas.NotApplicable
+					return irreversible[c.ConstraintID] && w.verdict(a.ResponseID, c.ConstraintID).Outcome == schemas.NotFollowed &&
+						w.verdict(b.ResponseID, c.ConstraintID).Outcome != schemas.NotApplicable
 				})
 				switch {
 				case g == 0:
@@ -225,7 +237,7 @@ func TestRandomVerdictsGiveTwoPairsPerDifferingResponsesOrACountedReason(t *test
 				}
 			}
 		}
-		pairs, drops, err := pair.Build(w.Turn, minMargin)
+		pairs, drops, err := build(w.Turn, minMargin)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -257,7 +269,7 @@ func TestRandomVerdictsGiveTwoPairsPerDifferingResponsesOrACountedReason(t *test
 		if len(ids) != len(pairs) {
 			t.Fatalf("round %d: %d ids for %d pairs", round, len(ids), len(pairs))
 		}
-		if again, _, _ := pair.Build(w.Turn, minMargin); !reflect.DeepEqual(again, pairs) {
+		if again, _, _ := build(w.Turn, minMargin); !reflect.DeepEqual(again, pairs) {
 			t.Fatalf("round %d: a second build differs", round)
 		}
 		made, dropped = made+len(pairs), dropped+int(drops.Irreversible)

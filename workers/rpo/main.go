@@ -32,6 +32,7 @@ var commands = []command{
 	{"start", "WORKFLOW [--input FILE] [--id ID] [--wait]", "start a workflow", startCommand},
 	{"status", "WORKFLOW_ID", "print a workflow's status as JSON", statusCommand},
 	{"verify", "[--profile NAME] [--summary] [FILE|-]", "judge JSON lines by rule", verifyCommand},
+	{"pairs", "--sysbench FILE...", "count the training pairs of published verdicts", pairsCommand},
 }
 
 // errPrinted is a failure that was reported already.
