@@ -12,6 +12,7 @@ const (
 	FormatSystemIFEval = "system_ifeval"
 	FormatIFEval       = "ifeval"
 	FormatProfiles     = "profiles"
+	FormatSeeds        = "seeds"
 )
 
 // Sniff recognizes the format of a file by the fields of its first line. first
@@ -46,11 +47,13 @@ func Sniff(first []byte) (format string, err error) {
 		return FormatSystemIFEval, nil
 	case fields["instruction_id_list"] && whole:
 		return FormatIFEval, nil
+	case fields["description"], fields["system"] && whole && !fields["constraints"]:
+		return FormatSeeds, nil
 	case fields["system"] || fields["constraints"]:
 		return FormatProfiles, nil
 	case len(fields) > 0 && !whole:
 		return "", schemas.Errorf(schemas.InvalidInput, "import: cannot tell the format from the first %d bytes; is the first line one whole JSON object?", len(first))
 	}
 	return "", schemas.Errorf(schemas.InvalidInput, "import: cannot tell the format from the line %s: it must be a JSON object with "+
-		"instruction_id_list and messages (System-IFEval), instruction_id_list and prompt (IFEval), or system and constraints (profiles)", shown(first))
+		"instruction_id_list and messages (System-IFEval), instruction_id_list and prompt (IFEval), system and constraints (profiles), or description or system alone (seeds)", shown(first))
 }

@@ -188,7 +188,9 @@ func TestTheFirstLineIsSentOnceHoweverItIsWritten(t *testing.T) {
 
 func TestTheFormatIsToldByTheFirstWholeLine(t *testing.T) {
 	for text, want := range map[string]string{
-		"\n \n{\"system\": \"s\"}\n":                             profile.FormatProfiles,
+		"\n \n{\"system\": \"s\", \"constraints\": []}\n":        profile.FormatProfiles,
+		"{\"id\": \"a\", \"system\": \"s\"}\n":                   profile.FormatSeeds,
+		"{\"id\": \"a\", \"description\": \"s\"}":                profile.FormatSeeds,
 		"{\"instruction_id_list\": [], \"messages\": []}\n{oops": profile.FormatSystemIFEval,
 		"{\"instruction_id_list\": [], \"prompt\": \"\"}":        profile.FormatIFEval,
 		"": profile.FormatProfiles, "{oops": profile.FormatProfiles, "<html>": profile.FormatProfiles, // refused by its reader, with the line
