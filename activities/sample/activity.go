@@ -46,9 +46,10 @@ func (a *Activities) SampleShard(ctx context.Context, in ShardInput) (schemas.Sh
 	return meter.Result(r, reused, err)
 }
 
-// Shard samples all turns, as many at once as the model allows, and keeps the
-// order of the turns in its rows. A turn whose request the endpoint refuses for
-// good is set aside; any other failure ends the shard.
+// Shard samples all turns, the turns of a dialogue one after the other and as many
+// dialogues at once as the model allows, and keeps the order of the turns in its
+// rows. A turn whose request the endpoint refuses for good is set aside; any other
+// failure ends the shard.
 func Shard(ctx context.Context, m chat.Model, meter *chat.Meter, turns []schemas.Turn, o schemas.SampleOptions, w *store.Work) ([]schemas.Response, error) {
 	type answer struct {
 		request  chat.Request
@@ -58,16 +59,19 @@ func Shard(ctx context.Context, m chat.Model, meter *chat.Meter, turns []schemas
 	answers := make([]answer, len(turns))
 	var done sync.Mutex
 	count := 0
-	err := m.Each(ctx, len(turns), func(ctx context.Context, i int) error {
-		req := Request(turns[i], o, m.Name)
-		resp, err := m.Complete(ctx, req)
-		answers[i] = answer{req, resp, err}
-		done.Lock()
-		count++
-		meter.Beat(ctx, count, len(turns))
-		done.Unlock()
-		if err != nil && !chat.RowError(err) {
-			return err
+	dialogues := Dialogues(turns)
+	err := m.Each(ctx, len(dialogues), func(ctx context.Context, d int) error {
+		for _, i := range dialogues[d] {
+			req := Request(turns[i], o, m.Name)
+			resp, err := m.Complete(ctx, req)
+			answers[i] = answer{req, resp, err}
+			done.Lock()
+			count++
+			meter.Beat(ctx, count, len(turns))
+			done.Unlock()
+			if err != nil && !chat.RowError(err) {
+				return err
+			}
 		}
 		return nil
 	})

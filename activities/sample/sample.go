@@ -1,8 +1,10 @@
 package sample
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
+	"slices"
 	"strconv"
 
 	"rpo/activities/chat"
@@ -10,7 +12,9 @@ import (
 )
 
 // Request is the one call that samples all responses of a turn. Its seed
-// depends on the options' seed and the turn alone, so a retry asks the same.
+// depends on the options' seed and the turn alone, so a retry asks the same. The
+// turns of a dialogue ask the same server, which has the dialogue so far in its
+// prefix cache.
 func Request(t schemas.Turn, o schemas.SampleOptions, model string) chat.Request {
 	return chat.Request{
 		Model:       model,
@@ -20,7 +24,27 @@ func Request(t schemas.Turn, o schemas.SampleOptions, model string) chat.Request
 		TopP:        o.TopP,
 		MaxTokens:   o.MaxTokens,
 		Seed:        seed(o.Seed, t.TurnID),
+		Affinity:    t.DialogueID,
 	}
+}
+
+// Dialogues groups turns by dialogue: the indices of each dialogue's turns in the
+// order in which they were spoken, dialogues in the order of their first turn.
+func Dialogues(turns []schemas.Turn) [][]int {
+	var order []string
+	of := map[string][]int{}
+	for i, t := range turns {
+		if of[t.DialogueID] == nil {
+			order = append(order, t.DialogueID)
+		}
+		of[t.DialogueID] = append(of[t.DialogueID], i)
+	}
+	out := make([][]int, len(order))
+	for i, id := range order {
+		slices.SortStableFunc(of[id], func(a, b int) int { return cmp.Compare(turns[a].Index, turns[b].Index) })
+		out[i] = of[id]
+	}
+	return out
 }
 
 func seed(base int64, turnID string) int64 {
