@@ -35,7 +35,8 @@ type Verdict struct {
 	// model with the version of its prompt ("gpt-4o judge/1"), two of them joined
 	// by " + ".
 	JudgedBy string `parquet:"judged_by,dict"`
-	// Reason is the judge model's, of the first vote for Outcome; null from a rule.
+	// Reason is the judge model's, of its first vote, or how the votes stand where it
+	// is Abstained; null from a rule.
 	Reason *string `parquet:"reason"`
 	// Votes are those that Outcome comes from, empty where only one was cast.
 	Votes []Vote `parquet:"votes"`

@@ -34,7 +34,7 @@ func (a *Activities) EvaluateShard(ctx context.Context, in ShardInput) (schemas.
 		if err != nil {
 			return err
 		}
-		judgeModel, release, err := judge.Judge(ctx, a.Models, turns, in.JudgeOptions, in.Generation, meter)
+		panel, release, err := judge.Judge(ctx, a.Models, turns, in.JudgeOptions, in.Generation, meter)
 		if err != nil {
 			return err
 		}
@@ -50,7 +50,7 @@ func (a *Activities) EvaluateShard(ctx context.Context, in ShardInput) (schemas.
 			if arm == schemas.ArmTrained {
 				o.Model = in.TrainedModel
 			}
-			answers, verdicts, err := a.arm(ctx, turns, o, in, judgeModel, meter, w)
+			answers, verdicts, err := a.arm(ctx, turns, o, in, panel, meter, w)
 			if err != nil {
 				return err
 			}
@@ -75,7 +75,7 @@ func (a *Activities) EvaluateShard(ctx context.Context, in ShardInput) (schemas.
 
 // arm samples and judges one model's answers. Duplicates and answers that were
 // cut off count: they are what the model says.
-func (a *Activities) arm(ctx context.Context, turns []schemas.Turn, o schemas.SampleOptions, in ShardInput, judgeModel chat.Model, meter *chat.Meter, w *store.Work) ([]schemas.Response, []schemas.Verdict, error) {
+func (a *Activities) arm(ctx context.Context, turns []schemas.Turn, o schemas.SampleOptions, in ShardInput, panel judge.Panel, meter *chat.Meter, w *store.Work) ([]schemas.Response, []schemas.Verdict, error) {
 	m, release, err := a.Models.Model(ctx, chat.Use{Endpoint: o.Endpoint, Model: o.Model, Generation: in.Generation, Meter: meter})
 	if err != nil {
 		return nil, nil, err
@@ -85,7 +85,7 @@ func (a *Activities) arm(ctx context.Context, turns []schemas.Turn, o schemas.Sa
 	if err != nil {
 		return nil, nil, err
 	}
-	verdicts, err := judge.Shard(ctx, judgeModel, meter, turns, responses, w)
+	verdicts, err := judge.Shard(ctx, panel, meter, turns, responses, w)
 	return responses, verdicts, err
 }
 

@@ -11,11 +11,12 @@ import (
 // z95 is the 97.5 % quantile of the normal distribution.
 const z95 = 1.959964
 
-// Compare sums evaluation rows. Constraints that are not applicable are left
-// out. The difference is that of the two shares over all verdicts; verdicts of
-// one profile depend on each other, so its standard error is that of a ratio
-// estimator over profiles (Cochran, Sampling Techniques, 1977, section 9.7, with
-// the factor m/(m-1)). With fewer than two profiles the interval is [-1, 1].
+// Compare sums evaluation rows. Constraints that are not applicable, or that votes
+// disagree on, are left out. The difference is that of the two shares over all
+// verdicts; verdicts of one profile depend on each other, so its standard error is
+// that of a ratio estimator over profiles (Cochran, Sampling Techniques, 1977,
+// section 9.7, with the factor m/(m-1)). With fewer than two profiles the interval
+// is [-1, 1].
 func Compare(rows []schemas.Evaluation) schemas.EvaluationResult {
 	type tally struct{ n, followed [2]float64 }
 	profiles, families := map[string]*tally{}, map[string]*tally{}
@@ -27,7 +28,7 @@ func Compare(rows []schemas.Evaluation) schemas.EvaluationResult {
 		return set[key]
 	}
 	for _, r := range rows {
-		if r.Outcome == schemas.NotApplicable {
+		if r.Outcome == schemas.NotApplicable || r.Outcome == schemas.Abstained {
 			continue
 		}
 		arm, followed := 0, 0.0

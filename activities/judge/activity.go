@@ -2,9 +2,7 @@ package judge
 
 import (
 	"context"
-	"encoding/json"
 	"slices"
-	"sync"
 
 	"rpo/activities/chat"
 	"rpo/activities/store"
@@ -35,27 +33,33 @@ func (a *Activities) JudgeShard(ctx context.Context, in ShardInput) (schemas.Sha
 		if err != nil {
 			return err
 		}
-		m, release, err := Judge(ctx, a.Models, turns, in.JudgeOptions, in.Generation, meter)
+		p, release, err := Judge(ctx, a.Models, turns, in.JudgeOptions, in.Generation, meter)
 		if err != nil {
 			return err
 		}
 		defer release()
-		rows, err := Shard(ctx, m, meter, turns, usable(responses, w), w)
+		s := sitting{Panel: p, meter: meter, work: w, calibrate: in.Calibrate}
+		rows, err := s.judge(ctx, turns, usable(responses, in.KeepTruncated, w))
 		if err != nil {
 			return err
 		}
 		w.Record.Spending = meter.Spent()
+		if in.Calibrate {
+			if err := store.PutTable(ctx, w, schemas.TableCalibration, s.calibration); err != nil {
+				return err
+			}
+		}
 		return store.PutTable(ctx, w, schemas.TableVerdict, rows)
 	})
 	return meter.Result(r, reused, err)
 }
 
-// usable drops, and counts as skipped, responses that were cut off and those that
-// repeat another one of their turn.
-func usable(responses []schemas.Response, w *store.Work) []schemas.Response {
+// usable drops, and counts as skipped, responses that repeat another one of their
+// turn and, unless they are to be kept, those that were cut off.
+func usable(responses []schemas.Response, keepTruncated bool, w *store.Work) []schemas.Response {
 	var out []schemas.Response
 	for _, r := range responses {
-		if r.DuplicateOf == nil && r.FinishReason == "stop" {
+		if r.DuplicateOf == nil && (keepTruncated || r.FinishReason == "stop") {
 			out = append(out, r)
 			continue
 		}
@@ -65,83 +69,60 @@ func usable(responses []schemas.Response, w *store.Work) []schemas.Response {
 	return out
 }
 
-// Judge finds the judge model if any of the turns needs one. The zero Model
-// stands for "no judge".
-func Judge(ctx context.Context, models chat.Models, turns []schemas.Turn, o schemas.JudgeOptions, generation int64, meter *chat.Meter) (chat.Model, func(), error) {
-	needed := slices.ContainsFunc(turns, func(t schemas.Turn) bool {
-		return slices.ContainsFunc(t.TriggeredConstraints(), func(c schemas.Constraint) bool { return c.Rule.IsZero() })
-	})
-	if !needed || o.JudgeEndpoint == "" {
-		return chat.Model{}, func() {}, nil
-	}
-	return models.Model(ctx, chat.Use{Endpoint: o.JudgeEndpoint, Model: o.JudgeModel, Generation: generation, Meter: meter})
-}
-
 // Shard judges the responses. One whose verdicts cannot be had is set aside whole, so
 // that the verdicts of a response are complete or absent.
-func Shard(ctx context.Context, m chat.Model, meter *chat.Meter, turns []schemas.Turn, responses []schemas.Response, w *store.Work) ([]schemas.Verdict, error) {
-	byID := make(map[string]schemas.Turn, len(turns))
-	for _, t := range turns {
-		byID[t.TurnID] = t
-	}
-	type result struct {
-		verdicts []schemas.Verdict
-		rest     []schemas.Constraint
-		replied  bool
-		err      error
-	}
-	results := make([]result, len(responses))
-	var asked []int
-	for i, r := range responses {
-		w.Record.Books.In++
-		t, ok := byID[r.TurnID]
-		if !ok {
-			return nil, schemas.Errorf(schemas.CorruptData, "response %s is of turn %s, which the shard lacks", r.ResponseID, r.TurnID)
-		}
-		results[i].verdicts, results[i].rest, results[i].err = ByRules(r, t.TriggeredConstraints())
-		switch {
-		case results[i].err != nil || len(results[i].rest) == 0:
-		case m.Completer == nil:
-			results[i].err = schemas.Errorf(schemas.InvalidInput,
-				"constraint %s has no rule and no judge_endpoint was given: name one", results[i].rest[0].ConstraintID)
-		default:
-			asked = append(asked, i)
-		}
-	}
-	var mu sync.Mutex
-	done := 0
-	err := m.Each(ctx, len(asked), func(ctx context.Context, k int) error {
-		i := asked[k]
-		r := responses[i]
-		verdicts, replied, err := ByModel(ctx, m, byID[r.TurnID], r, results[i].rest)
-		mu.Lock()
-		defer mu.Unlock()
-		done++
-		meter.Beat(ctx, done, len(asked))
-		if err != nil && !chat.RowError(err) {
-			return err
-		}
-		results[i].replied, results[i].err = replied, err
-		results[i].verdicts = append(results[i].verdicts, verdicts...)
-		return nil
-	})
+func Shard(ctx context.Context, p Panel, meter *chat.Meter, turns []schemas.Turn, responses []schemas.Response, w *store.Work) ([]schemas.Verdict, error) {
+	s := sitting{Panel: p, meter: meter, work: w}
+	return s.judge(ctx, turns, responses)
+}
+
+// CalibrateJudge sums the calibration rows of a judge stage's manifest and writes
+// the report under reports/, as JSON and as a Markdown page. A manifest without
+// such rows is InvalidInput.
+func (a *Activities) CalibrateJudge(ctx context.Context, manifest string) (schemas.CalibrationResult, error) {
+	m, err := store.GetManifest(ctx, a.Store, manifest)
 	if err != nil {
-		return nil, err
+		return schemas.CalibrationResult{}, err
 	}
-	if len(asked) > 0 && !slices.ContainsFunc(asked, func(i int) bool { return results[i].replied }) {
-		// The judge replied to none: that is its fault, not the responses'.
-		return nil, results[asked[0]].err
+	objects := m.Objects(schemas.TableCalibration)
+	if len(objects) == 0 {
+		return schemas.CalibrationResult{}, schemas.Errorf(schemas.InvalidInput,
+			"manifest %s has no calibration: judge its responses with \"calibrate\": true", manifest)
 	}
-	var rows []schemas.Verdict
-	for i, r := range responses {
-		if err := results[i].err; err != nil {
-			request, _ := json.Marshal(r)
-			w.Quarantine(schemas.TableResponse, r.ResponseID, err, string(request))
-			continue
+	var t tallies
+	for _, o := range objects {
+		rows, err := store.GetRows[schemas.Calibration](ctx, a.Store, o)
+		if err != nil {
+			return schemas.CalibrationResult{}, err
 		}
-		w.Record.Books.OK++
-		rows = append(rows, results[i].verdicts...)
+		t.add(rows)
 	}
-	w.Count("verdicts", int64(len(rows)))
-	return rows, nil
+	out := schemas.CalibrationResult{Rows: t.rows, Invalid: m.Counts[invalidCount], Families: t.families()}
+	name := "reports/calibration-" + m.Job
+	out.Report, out.Page = a.Store.URI(name+".json"), a.Store.URI(name+".md")
+	data, err := encodeReport(out)
+	if err != nil {
+		return schemas.CalibrationResult{}, err
+	}
+	if err := a.Store.Put(ctx, name+".json", data); err != nil {
+		return schemas.CalibrationResult{}, err
+	}
+	return out, a.Store.Put(ctx, name+".md", []byte(page(out)))
+}
+
+// byTurn returns the indices of the responses with those of one turn side by side,
+// which share the beginning of their prompts, in the order of the turns.
+func byTurn(turns []schemas.Turn, responses []schemas.Response) []int {
+	place := make(map[string]int, len(turns))
+	for i, t := range turns {
+		place[t.TurnID] = i
+	}
+	order := make([]int, len(responses))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return place[responses[a].TurnID] - place[responses[b].TurnID]
+	})
+	return order
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"testing"
 
+	"rpo/activities/chat"
 	"rpo/activities/chat/scripted"
 	"rpo/activities/judge"
 	"rpo/activities/store"
@@ -116,8 +117,8 @@ func answers(turn schemas.Turn, texts ...string) []schemas.Response {
 	return out
 }
 
-// run judges one shard with these rows; url "" means no judge endpoint.
-func run(t *testing.T, s store.Store, url string, turns []schemas.Turn, responses []schemas.Response) (store.Shard, error) {
+// sampled writes the manifest of a sample stage with one shard of these rows.
+func sampled(t *testing.T, s store.Store, turns []schemas.Turn, responses []schemas.Response) string {
 	t.Helper()
 	objects := map[string]schemas.Object{}
 	var err1, err2 error
@@ -129,14 +130,40 @@ func run(t *testing.T, s store.Store, url string, turns []schemas.Turn, response
 	if err1 != nil || err2 != nil || err != nil {
 		t.Fatal(err1, err2, err)
 	}
+	return manifest
+}
+
+// run judges one shard with these rows; url "" means no judge endpoint.
+func run(t *testing.T, s store.Store, url string, turns []schemas.Turn, responses []schemas.Response) (store.Shard, error) {
+	t.Helper()
+	manifest := sampled(t, s, turns, responses)
 	var o schemas.JudgeOptions
 	if url != "" {
 		o.JudgeEndpoint = "judge"
 	}
-	a := judge.Activities{Store: s, Models: steptest.Models{"judge": url}}
+	return runWith(t, s, steptest.Models{"judge": url}, o, manifest)
+}
+
+func runWith(t *testing.T, s store.Store, models chat.Models, o schemas.JudgeOptions, manifest string) (store.Shard, error) {
+	t.Helper()
+	o.SetDefaults()
+	if err := o.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	a := judge.Activities{Store: s, Models: models}
 	in := judge.ShardInput{Shard: steptest.Open(t, s, "judge", manifest, o, 0), JudgeOptions: o}
+	var err error
 	steptest.Run(t, func(ctx context.Context) { _, err = a.JudgeShard(ctx, in) })
 	return in.Shard, err
+}
+
+// oneAtATime gives models that take one call at a time.
+type oneAtATime struct{ chat.Models }
+
+func (o oneAtATime) Model(ctx context.Context, use chat.Use) (chat.Model, func(), error) {
+	m, release, err := o.Models.Model(ctx, use)
+	m.Slots = make(chan struct{}, 1)
+	return m, release, err
 }
 
 // judged returns the outcomes per response id, in the order of the rows.

@@ -125,6 +125,7 @@ func request(t schemas.Turn, response string, constraints []string, vote int) (c
 		Messages: []schemas.Message{{Role: "system", Content: system}, {Role: "user", Content: user.String()}},
 		N:        1, TopP: 1, MaxTokens: 200 + 200*len(constraints),
 		Schema: schema, SchemaName: "verdicts",
+		Affinity: t.DialogueID,
 	}
 	if vote > 0 {
 		req.Temperature, req.Seed = voteTemperature, int64(vote*voteSeeds)
