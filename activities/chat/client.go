@@ -3,7 +3,6 @@ package chat
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"sync"
@@ -23,6 +22,7 @@ type exchanger interface {
 type Client struct {
 	endpoint Endpoint
 	wire     *wire
+	limited  *limited
 	exchanger
 
 	mu sync.Mutex
@@ -45,11 +45,13 @@ func New(e Endpoint) (*Client, error) {
 		// address that nobody configured.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
+	l := newLimited(w, e)
 	return &Client{
 		endpoint:  e,
 		wire:      w,
+		limited:   l,
 		known:     map[string]*knowledge{},
-		exchanger: &retrying{inner: w, limit: e.Timeout, now: time.Now, sleep: sleep, jitter: rand.Float64},
+		exchanger: &breaking{&retrying{l, e.Timeout}, l.breaker},
 	}, nil
 }
 
@@ -62,7 +64,7 @@ func newTransport() *http.Transport {
 		Proxy:                 http.ProxyFromEnvironment,
 		DialContext:           (&net.Dialer{Timeout: 5 * time.Second, KeepAlive: 30 * time.Second}).DialContext,
 		ForceAttemptHTTP2:     true,
-		MaxIdleConnsPerHost:   256,
+		MaxIdleConnsPerHost:   DefaultMaxConcurrency,
 		IdleConnTimeout:       60 * time.Second,
 		TLSHandshakeTimeout:   10 * time.Second,
 		ExpectContinueTimeout: time.Second,
@@ -136,18 +138,6 @@ func (r *Response) add(part Response) {
 		PromptTokens:     r.Usage.PromptTokens + part.Usage.PromptTokens,
 		CompletionTokens: r.Usage.CompletionTokens + part.Usage.CompletionTokens,
 		Known:            r.Usage.Known && part.Usage.Known,
-	}
-}
-
-// sleep waits for d or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
 	}
 }
 

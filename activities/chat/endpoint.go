@@ -20,6 +20,8 @@ const (
 	DefaultTimeout = 2 * time.Minute
 	// DefaultIdleTimeout is the IdleTimeout of an endpoint that names none.
 	DefaultIdleTimeout = time.Minute
+	// DefaultMaxConcurrency is the MaxConcurrency of an endpoint that names none.
+	DefaultMaxConcurrency = 1024
 )
 
 // Endpoint is where a model is served. It holds no secret: the key is read at
@@ -37,7 +39,7 @@ type Endpoint struct {
 	KeyEnv  string `json:"key_env,omitempty"`
 	KeyFile string `json:"key_file,omitempty"`
 	// Timeout is the hard limit of one HTTP exchange, from connecting to the
-	// last byte, and no repetition of an exchange begins later than Timeout
+	// last byte, and no repetition of a failed exchange begins later than Timeout
 	// after the first one began. In JSON a string like "30s"; 0 means
 	// DefaultTimeout.
 	Timeout time.Duration `json:"timeout,omitempty"`
@@ -55,6 +57,9 @@ type Endpoint struct {
 	IdleTimeout time.Duration `json:"idle_timeout,omitempty"`
 	// Replicas are the base URLs of further servers of the same model; see Open.
 	Replicas []string `json:"replicas,omitempty"`
+	// MaxConcurrency bounds the requests under way at once, which are fewer where
+	// the server takes fewer; 0 means DefaultMaxConcurrency.
+	MaxConcurrency int `json:"max_concurrency,omitempty"`
 }
 
 // Identity is the model's name with its revision, as far as the configuration
@@ -68,23 +73,24 @@ func (e Endpoint) Identity() string {
 
 // endpointJSON is Endpoint with its durations as text.
 type endpointJSON struct {
-	Name        string   `json:"name"`
-	URL         string   `json:"url"`
-	Model       string   `json:"model,omitempty"`
-	KeyEnv      string   `json:"key_env,omitempty"`
-	KeyFile     string   `json:"key_file,omitempty"`
-	Timeout     string   `json:"timeout,omitempty"`
-	Revision    string   `json:"revision,omitempty"`
-	Price       Price    `json:"price,omitzero"`
-	Stream      bool     `json:"stream,omitempty"`
-	IdleTimeout string   `json:"idle_timeout,omitempty"`
-	Replicas    []string `json:"replicas,omitempty"`
+	Name           string   `json:"name"`
+	URL            string   `json:"url"`
+	Model          string   `json:"model,omitempty"`
+	KeyEnv         string   `json:"key_env,omitempty"`
+	KeyFile        string   `json:"key_file,omitempty"`
+	Timeout        string   `json:"timeout,omitempty"`
+	Revision       string   `json:"revision,omitempty"`
+	Price          Price    `json:"price,omitzero"`
+	Stream         bool     `json:"stream,omitempty"`
+	IdleTimeout    string   `json:"idle_timeout,omitempty"`
+	Replicas       []string `json:"replicas,omitempty"`
+	MaxConcurrency int      `json:"max_concurrency,omitempty"`
 }
 
 // MarshalJSON writes durations as strings like "30s".
 func (e Endpoint) MarshalJSON() ([]byte, error) {
 	wire := endpointJSON{Name: e.Name, URL: e.URL, Model: e.Model, KeyEnv: e.KeyEnv, KeyFile: e.KeyFile,
-		Revision: e.Revision, Price: e.Price, Stream: e.Stream, Replicas: e.Replicas}
+		Revision: e.Revision, Price: e.Price, Stream: e.Stream, Replicas: e.Replicas, MaxConcurrency: e.MaxConcurrency}
 	if e.Timeout != 0 {
 		wire.Timeout = e.Timeout.String()
 	}
@@ -104,7 +110,7 @@ func (e *Endpoint) UnmarshalJSON(data []byte) error {
 		return schemas.Errorf(schemas.InvalidInput, "read endpoint: %w", err)
 	}
 	*e = Endpoint{Name: wire.Name, URL: wire.URL, Model: wire.Model, KeyEnv: wire.KeyEnv, KeyFile: wire.KeyFile,
-		Revision: wire.Revision, Price: wire.Price, Stream: wire.Stream, Replicas: wire.Replicas}
+		Revision: wire.Revision, Price: wire.Price, Stream: wire.Stream, Replicas: wire.Replicas, MaxConcurrency: wire.MaxConcurrency}
 	for _, field := range []struct {
 		name, text string
 		to         *time.Duration
@@ -137,6 +143,8 @@ func (e Endpoint) normalized() (Endpoint, error) {
 		return refuse("timeout is %s, must be positive", e.Timeout)
 	case e.IdleTimeout < 0:
 		return refuse("idle_timeout is %s, must be positive", e.IdleTimeout)
+	case e.MaxConcurrency < 0:
+		return refuse("max_concurrency is %d, must be positive", e.MaxConcurrency)
 	case !(e.Price.Prompt >= 0 && e.Price.Completion >= 0) || math.IsInf(e.Price.Prompt+e.Price.Completion, 0):
 		return refuse("price is %v for prompt and %v for completion tokens, must be at least 0 per million", e.Price.Prompt, e.Price.Completion)
 	case strings.ContainsFunc(e.Revision, func(r rune) bool { return r == '@' || unicode.IsSpace(r) }):
@@ -163,6 +171,9 @@ func (e Endpoint) normalized() (Endpoint, error) {
 	}
 	if e.IdleTimeout == 0 {
 		e.IdleTimeout = DefaultIdleTimeout
+	}
+	if e.MaxConcurrency == 0 {
+		e.MaxConcurrency = DefaultMaxConcurrency
 	}
 	return e, nil
 }

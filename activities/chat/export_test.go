@@ -1,7 +1,6 @@
 package chat
 
 import (
-	"context"
 	"sync"
 	"time"
 )
@@ -17,19 +16,22 @@ type Waits struct {
 // RecordWaits makes c wait on a clock of its own, with jitter at its middle.
 func RecordWaits(c *Client) *Waits {
 	w := &Waits{clock: time.Unix(1_700_000_000, 0)}
-	r := c.exchanger.(*retrying)
-	r.now = func() time.Time {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		return w.clock
+	fake := clock{
+		now: func() time.Time {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			return w.clock
+		},
+		after: func(d time.Duration, do func()) func() bool {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.clock = w.clock.Add(d)
+			w.All = append(w.All, d)
+			go do()
+			return func() bool { return false }
+		},
+		jitter: func() float64 { return 0.5 },
 	}
-	r.sleep = func(ctx context.Context, d time.Duration) error {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.clock = w.clock.Add(d)
-		w.All = append(w.All, d)
-		return ctx.Err()
-	}
-	r.jitter = func() float64 { return 0.5 }
+	c.limited.limiter.clock, c.limited.breaker.clock = fake, fake
 	return w
 }

@@ -62,6 +62,9 @@ func (e Endpoint) refused(got answer) *schemas.Error {
 	case status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly:
 		err := e.failed(schemas.Overloaded, "cannot answer now (%d): %s", status, said)
 		err.RetryAfter = retryAfter(got.header, time.Now())
+		if status == http.StatusServiceUnavailable {
+			err.Cause = errBusy
+		}
 		return err
 	default:
 		err := e.failed(schemas.InvalidInput, "refuses the request (%d): %s", status, said)
