@@ -42,10 +42,11 @@ func (w *wire) readStream(r *incoming, req Request) (Response, error) {
 		return Response{}, r.brokeOff(counted.n, err)
 	}
 	r.body = last
-	if isObject(reply.Error) {
-		reply.Choices = nil // what came before the error is no whole text
+	response, err := w.respond(r.answer, reply, req)
+	if e, ok := errors.AsType[*schemas.Error](err); ok && errors.Is(e, errBusy) {
+		e.Cause = nil // the request was begun
 	}
-	return w.respond(r.answer, reply, req)
+	return response, err
 }
 
 // counter counts the bytes read.
@@ -202,7 +203,7 @@ func (e *events) line() ([]byte, error) {
 		}
 		line = whole
 	}
-	if e.left < 0 {
+	if e.left < 0 || err == bufio.ErrBufferFull {
 		return nil, errTooLarge
 	}
 	return bytes.TrimSuffix(bytes.TrimSuffix(line, []byte("\n")), []byte("\r")), err

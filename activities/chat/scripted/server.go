@@ -4,10 +4,12 @@ import (
 	"context"
 	"crypto/sha256"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -85,6 +87,8 @@ type Server struct {
 	handler func(Parsed) Reply
 	http    *httptest.Server
 
+	connections atomic.Int64
+
 	mu       sync.Mutex
 	stats    Stats
 	changed  chan struct{} // closed and replaced when stats change
@@ -110,7 +114,13 @@ func Start(t TB, config Config, handler func(Parsed) Reply) *Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/models", s.models)
 	mux.HandleFunc("POST /v1/chat/completions", s.completions)
-	s.http = httptest.NewServer(mux)
+	s.http = httptest.NewUnstartedServer(mux)
+	s.http.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		if state == http.StateNew {
+			s.connections.Add(1)
+		}
+	}
+	s.http.Start()
 	s.URL = s.http.URL + "/v1"
 	if t != nil {
 		t.Helper()
@@ -156,6 +166,9 @@ func (s *Server) Stats() Stats {
 	defer s.mu.Unlock()
 	return s.stats
 }
+
+// Connections returns how many connections callers have made.
+func (s *Server) Connections() int { return int(s.connections.Load()) }
 
 // Await returns when the counts satisfy done, or ctx's error.
 func (s *Server) Await(ctx context.Context, done func(Stats) bool) error {
