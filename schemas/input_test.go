@@ -7,7 +7,7 @@ import (
 
 func TestAMistakeInAnInputIsNamedWithItsField(t *testing.T) {
 	for text, want := range map[string]string{
-		`{"profiels": "x"}`:                        `unknown field "profiels": known fields are base_model, beta,`,
+		`{"profiels": "x"}`:                        `unknown field "profiels": known fields are base_model, `,
 		`{"profiles": 5}`:                          `field "profiles": got a JSON number, want a string`,
 		`{"profiles": "x", "responses": ""}`:       `field "responses": got a JSON string, want a whole number`,
 		`{"profiles": "x", "responses": 1.5}`:      `field "responses": got a JSON number 1.5, want a whole number`,
