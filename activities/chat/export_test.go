@@ -35,3 +35,13 @@ func RecordWaits(c *Client) *Waits {
 	c.limited.limiter.clock, c.limited.breaker.clock = fake, fake
 	return w
 }
+
+// SetClock makes r read the time from now.
+func SetClock(r *Replicated, now func() time.Time) { r.now = now }
+
+// Advance moves the clock on.
+func (w *Waits) Advance(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.clock = w.clock.Add(d)
+}
