@@ -136,12 +136,12 @@ func Shard(ctx context.Context, players Players, meter *chat.Meter, parts []Part
 	logs := make([]*callLog, len(parts))
 	var mu sync.Mutex
 	done := 0
-	err := narrowest(players).Each(ctx, len(parts), func(ctx context.Context, i int) error {
-		logs[i] = newCallLog(func() {
+	err := players.Responder.Each(ctx, len(parts), func(ctx context.Context, i int) error {
+		logs[i] = &callLog{dialogueID: parts[i].ID(), beat: func() {
 			mu.Lock()
 			defer mu.Unlock()
 			meter.Beat(ctx, done, len(parts))
-		})
+		}}
 		results[i], errs[i] = Play(ctx, logs[i].watch(players), parts[i], o, o.ResponderEndpoint)
 		mu.Lock()
 		done++
@@ -185,16 +185,4 @@ func Shard(ctx context.Context, players Players, meter *chat.Meter, parts []Part
 		played = append(played, p)
 	}
 	return played, nil
-}
-
-// narrowest is the model that takes the fewest requests at once. A dialogue has
-// one request in flight, to any of the models, so its slots bound them all.
-func narrowest(p Players) chat.Model {
-	out := p.Responder
-	for _, m := range []chat.Model{p.User, p.Judge} {
-		if m.Completer != nil && cap(m.Slots) < cap(out.Slots) {
-			out = m
-		}
-	}
-	return out
 }

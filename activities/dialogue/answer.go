@@ -66,7 +66,7 @@ func (p *play) sampled(ctx context.Context, t schemas.Turn) (best candidate, end
 	}
 	resp, err := p.players.Responder.Complete(ctx, req)
 	if err != nil {
-		return best, "", schemas.Errorf(schemas.TypeOf(err), "answer turn %d of dialogue %s: %w", t.Index, t.DialogueID, err)
+		return best, "", during(err, "answer turn %d of dialogue %s", t.Index, t.DialogueID)
 	}
 	places := whole(resp.Choices)
 	p.out.Counts["candidates"] += int64(len(resp.Choices))
@@ -131,7 +131,7 @@ func (p *play) responderRequest(t schemas.Turn) (chat.Request, error) {
 	return chat.Request{
 		Model: p.players.Responder.Name, Messages: messages,
 		N: p.options.Candidates, Temperature: 1, TopP: 1, MaxTokens: p.options.DialogueMaxTokens,
-		Seed: p.seed("answer", int(t.Index)), Affinity: t.DialogueID,
+		Seed: p.seed("answer", int(t.Index)),
 	}, nil
 }
 
@@ -219,14 +219,14 @@ func (p *play) edited(ctx context.Context, t schemas.Turn, c candidate, round in
 	req.Model, req.Temperature = p.players.Responder.Name, criticTemperature
 	// Quotation marks and line breaks take more in JSON than in a text.
 	req.MaxTokens = p.options.DialogueMaxTokens + p.options.DialogueMaxTokens/4
-	req.Seed, req.Affinity = p.seed("edit", int(t.Index), round), t.DialogueID
+	req.Seed = p.seed("edit", int(t.Index), round)
 	var out string
 	_, err = p.players.Responder.Ask(ctx, req, func(reply string) (err error) {
 		out, err = parseEdit(reply, fence)
 		return err
 	})
 	if err != nil {
-		return "", schemas.Errorf(schemas.TypeOf(err), "edit %d of turn %d of dialogue %s: %w", round+1, t.Index, t.DialogueID, err)
+		return "", during(err, "edit %d of turn %d of dialogue %s", round+1, t.Index, t.DialogueID)
 	}
 	return out, nil
 }

@@ -16,16 +16,16 @@ const (
 	roles
 )
 
-// callLog sees the calls of one dialogue, which come one after the other.
+// callLog sees the calls of one dialogue, which come one after the other, and
+// keeps them together where an endpoint has replicas.
 type callLog struct {
+	dialogueID string
 	// asked and replied are by role.
 	asked, replied [roles]bool
 	// last are the messages of the last call.
 	last []schemas.Message
 	beat func()
 }
-
-func newCallLog(beat func()) *callLog { return &callLog{beat: beat} }
 
 // watch returns the players with their calls written into the log.
 func (l *callLog) watch(p Players) Players {
@@ -44,6 +44,7 @@ type watched struct {
 }
 
 func (w *watched) Complete(ctx context.Context, req chat.Request) (chat.Response, error) {
+	req.Affinity = w.log.dialogueID
 	w.log.asked[w.role], w.log.last = true, req.Messages
 	resp, err := w.inner.Complete(ctx, req)
 	if err == nil {
@@ -82,4 +83,13 @@ func silentAs(logs []*callLog, errs []error, of func(*callLog) (asked, replied b
 		return first
 	}
 	return nil
+}
+
+// during says of a dialogue's own failure what failed. Other errors stay as they
+// are: they say when to come back.
+func during(err error, format string, args ...any) error {
+	if !chat.RowError(err) {
+		return err
+	}
+	return schemas.Errorf(schemas.TypeOf(err), format+": %w", append(args, err)...)
 }

@@ -58,14 +58,14 @@ func (p *play) query(ctx context.Context, t schemas.Turn, try int, refused []ref
 		return "", err
 	}
 	req.Model, req.Temperature, req.MaxTokens = p.players.User.Name, 1, queryTokens
-	req.Seed, req.Affinity = p.seed("query", int(t.Index), try), t.DialogueID
+	req.Seed = p.seed("query", int(t.Index), try)
 	var query string
 	_, err = p.players.User.Ask(ctx, req, func(reply string) (err error) {
 		query, err = parseQuery(reply, fence)
 		return err
 	})
 	if err != nil {
-		return "", schemas.Errorf(schemas.TypeOf(err), "query %d of dialogue %s: %w", t.Index, t.DialogueID, err)
+		return "", during(err, "query %d of dialogue %s", t.Index, t.DialogueID)
 	}
 	return query, nil
 }

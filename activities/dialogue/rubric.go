@@ -47,14 +47,14 @@ func (p *play) rubric(ctx context.Context, t schemas.Turn) ([]schemas.Trigger, e
 		return nil, err
 	}
 	judge := p.players.Judge
-	req.Model, req.MaxTokens, req.Affinity = judge.Name, 200+150*len(tags), t.DialogueID
+	req.Model, req.MaxTokens = judge.Name, 200+150*len(tags)
 	var decided []decision
 	_, err = judge.Ask(ctx, req, func(reply string) (err error) {
 		decided, err = parseRubric(reply, tags)
 		return err
 	})
 	if err != nil {
-		return nil, schemas.Errorf(schemas.TypeOf(err), "rubric of turn %d of dialogue %s: %w", t.Index, t.DialogueID, err)
+		return nil, during(err, "rubric of turn %d of dialogue %s", t.Index, t.DialogueID)
 	}
 	for k, i := range asked {
 		rows[i].Basis, rows[i].Reason = decided[k].Trigger, &decided[k].Reason

@@ -1,14 +1,18 @@
 package dialogue_test
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"reflect"
 	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	"rpo/activities/chat"
 	"rpo/activities/chat/scripted"
 	"rpo/activities/dialogue"
 	"rpo/activities/store"
@@ -227,5 +231,33 @@ func TestCallsIsAnUpperBound(t *testing.T) {
 	played(t, w, func(have *schemas.DialogueOptions) { have.DialoguesPerProfile = 2; o = *have }, shops(3)...)
 	if most := dialogue.Calls(3, o); calls.Load() > most || most != 3*2*5*24 {
 		t.Errorf("%d calls, bound %d", calls.Load(), most)
+	}
+}
+
+// down is an endpoint that cannot answer now.
+type down struct{ steptest.Models }
+
+func (d down) Model(ctx context.Context, use chat.Use) (chat.Model, func(), error) {
+	m, release, err := d.Models.Model(ctx, use)
+	m.Completer = d
+	return m, release, err
+}
+
+func (down) Complete(context.Context, chat.Request) (chat.Response, error) {
+	return chat.Response{}, &schemas.Error{Type: schemas.Overloaded, Message: "queue is full", RetryAfter: time.Minute}
+}
+
+func TestAnEndpointThatIsDownEndsTheShardUntilLater(t *testing.T) {
+	s := store.NewMemory("rpo")
+	uri := manifest(t, s, schemas.TableProfile, func(p schemas.Profile) string { return p.Split }, shops(2))
+	a := dialogue.Activities{Store: s, Models: down{steptest.Models{"models": "http://127.0.0.1:1/v1"}}}
+	in := dialogue.ShardInput{
+		Shard:           store.Shard{Job: schemas.ID("job"), Stage: "dialogue", Manifest: uri},
+		DialogueOptions: options(t, s), JudgeOptions: schemas.JudgeOptions{JudgeEndpoint: "models"},
+	}
+	var err error
+	runActivity(t, a, in, &err)
+	if e, ok := errors.AsType[*schemas.Error](err); !ok || !schemas.Retryable(err) || e.RetryAfter != time.Minute {
+		t.Errorf("error %v", err)
 	}
 }
