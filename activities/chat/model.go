@@ -1,6 +1,7 @@
 package chat
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -13,9 +14,14 @@ type Model struct {
 	Completer
 	// Name is what requests and provenance columns call the model.
 	Name string
-	// Slots bounds the requests under way at once over all who share it.
-	Slots chan struct{}
+	// AtOnce bounds the calls of one Each; 0 means callsAtOnce. It is no bound for
+	// an endpoint: how many requests are sent is found out behind Complete.
+	AtOnce int
 }
+
+// callsAtOnce keeps the goroutines of a shard few, and is far more than those
+// whose requests are under way.
+const callsAtOnce = 512
 
 const (
 	// validReplies bounds how often a reply that accept refuses is asked for,
@@ -95,28 +101,31 @@ func (a *Activities) DescribeModel(ctx context.Context, in DescribeModelInput) (
 	return a.Models.Identify(ctx, in.Endpoint, in.Model)
 }
 
-// Each calls do for 0 to n-1, as many at once as the model's slots allow, and
+// Each calls do for 0 to n-1, beginning in this order and many at once, and
 // returns the first error after cancelling the rest.
 func (m Model) Each(ctx context.Context, n int, do func(ctx context.Context, i int) error) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	free := make(chan struct{}, min(cmp.Or(m.AtOnce, callsAtOnce), max(n, 1)))
+	begun := make(chan struct{})
 	var wg sync.WaitGroup
 	for i := range n {
 		select {
-		case m.Slots <- struct{}{}:
-			wg.Go(func() {
-				defer func() { <-m.Slots }()
-				if ctx.Err() != nil {
-					return
-				}
-				if err := do(ctx, i); err != nil {
-					cancel(err)
-				}
-			})
-			continue
+		case free <- struct{}{}:
 		case <-ctx.Done():
 		}
-		break
+		if ctx.Err() != nil {
+			break
+		}
+		wg.Go(func() {
+			defer func() { <-free }()
+			begun <- struct{}{}
+			if err := do(ctx, i); err != nil {
+				cancel(err)
+			}
+		})
+		// Whoever comes first is served first, so the order reaches the server.
+		<-begun
 	}
 	wg.Wait()
 	return context.Cause(ctx)

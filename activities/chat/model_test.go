@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"slices"
 	"sync/atomic"
 	"testing"
 
@@ -12,21 +12,21 @@ import (
 	"rpo/schemas"
 )
 
-func TestEachCallsEveryIndexOnceWithinTheSlots(t *testing.T) {
-	for _, slots := range []int{1, 3, 100} {
-		m := chat.Model{Slots: make(chan struct{}, slots)}
+func TestEachCallsEveryIndexOnceAndNoMoreAtOnceThanTheModelSays(t *testing.T) {
+	for _, most := range []int{0, 1, 3, 100} {
+		m := chat.Model{AtOnce: most}
 		var calls [50]atomic.Int64
-		var now, most atomic.Int64
+		var now, seen atomic.Int64
 		err := m.Each(t.Context(), len(calls), func(_ context.Context, i int) error {
 			n := now.Add(1)
-			for seen := most.Load(); n > seen && !most.CompareAndSwap(seen, n); seen = most.Load() {
+			for s := seen.Load(); n > s && !seen.CompareAndSwap(s, n); s = seen.Load() {
 			}
 			calls[i].Add(1)
 			now.Add(-1)
 			return nil
 		})
-		if err != nil || most.Load() > int64(slots) || len(m.Slots) != 0 {
-			t.Errorf("%d slots: %d at once, %d kept, %v", slots, most.Load(), len(m.Slots), err)
+		if err != nil || most > 0 && seen.Load() > int64(most) {
+			t.Errorf("at most %d: %d at once, %v", most, seen.Load(), err)
 		}
 		for i := range calls {
 			if calls[i].Load() != 1 {
@@ -39,32 +39,37 @@ func TestEachCallsEveryIndexOnceWithinTheSlots(t *testing.T) {
 	}
 }
 
-func TestSlotsAreSharedByAllWhoUseTheModel(t *testing.T) {
-	m := chat.Model{Slots: make(chan struct{}, 2)}
-	var now, most atomic.Int64
-	var shards sync.WaitGroup
-	for range 4 {
-		shards.Go(func() {
-			m.Each(t.Context(), 20, func(context.Context, int) error {
-				n := now.Add(1)
-				for seen := most.Load(); n > seen && !most.CompareAndSwap(seen, n); seen = most.Load() {
-				}
-				now.Add(-1)
-				return nil
-			})
-		})
+func TestOneAtATimeIsInOrder(t *testing.T) {
+	var order []int
+	(chat.Model{AtOnce: 1}).Each(t.Context(), 100, func(_ context.Context, i int) error {
+		order = append(order, i)
+		return nil
+	})
+	if len(order) != 100 || !slices.IsSorted(order) {
+		t.Errorf("called in the order %v", order)
 	}
-	shards.Wait()
-	if most.Load() > 2 {
-		t.Errorf("%d calls at once", most.Load())
+}
+
+func TestAShardHasManyMoreCallsUnderWayThanOneAtATime(t *testing.T) {
+	const n = 600
+	all := make(chan struct{})
+	var began atomic.Int64
+	err := (chat.Model{}).Each(t.Context(), n, func(ctx context.Context, i int) error {
+		if began.Add(1) == 512 {
+			close(all)
+		}
+		<-all
+		return nil
+	})
+	if err != nil || began.Load() != n {
+		t.Errorf("%d of %d calls, %v", began.Load(), n, err)
 	}
 }
 
 func TestTheFirstErrorCancelsTheRestAndIsReturned(t *testing.T) {
-	m := chat.Model{Slots: make(chan struct{}, 2)}
 	broken := errors.New("broken")
 	var started atomic.Int64
-	err := m.Each(t.Context(), 1000, func(ctx context.Context, i int) error {
+	err := (chat.Model{AtOnce: 2}).Each(t.Context(), 1000, func(ctx context.Context, i int) error {
 		started.Add(1)
 		if i == 3 {
 			return broken
@@ -75,19 +80,17 @@ func TestTheFirstErrorCancelsTheRestAndIsReturned(t *testing.T) {
 		}
 		return nil
 	})
-	if !errors.Is(err, broken) || started.Load() > 6 || len(m.Slots) != 0 {
-		t.Errorf("%d started, %d slots kept, %v", started.Load(), len(m.Slots), err)
+	if !errors.Is(err, broken) || started.Load() > 6 {
+		t.Errorf("%d started, %v", started.Load(), err)
 	}
 }
 
-func TestACancelledCallerEndsEachEvenWhileAllSlotsAreTaken(t *testing.T) {
-	m := chat.Model{Slots: make(chan struct{}, 1)}
-	m.Slots <- struct{}{} // another shard's
+func TestACancelledCallerEndsEachBeforeItsFirstCall(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	err := m.Each(ctx, 3, func(context.Context, int) error { t.Error("called"); return nil })
-	if !errors.Is(err, context.Canceled) || len(m.Slots) != 1 {
-		t.Errorf("%d slots taken, %v", len(m.Slots), err)
+	err := (chat.Model{}).Each(ctx, 3, func(context.Context, int) error { t.Error("called"); return nil })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
 	}
 }
 

@@ -157,12 +157,12 @@ func runWith(t *testing.T, s store.Store, models chat.Models, o schemas.JudgeOpt
 	return in.Shard, err
 }
 
-// oneAtATime gives models that take one call at a time.
+// oneAtATime gives models that are called once at a time.
 type oneAtATime struct{ chat.Models }
 
 func (o oneAtATime) Model(ctx context.Context, use chat.Use) (chat.Model, func(), error) {
 	m, release, err := o.Models.Model(ctx, use)
-	m.Slots = make(chan struct{}, 1)
+	m.AtOnce = 1
 	return m, release, err
 }
 

@@ -55,7 +55,9 @@ type endpoint struct {
 	Stream      bool             `json:"stream,omitempty"`
 	IdleTimeout schemas.Duration `json:"idle_timeout,omitempty"`
 	Replicas    []string         `json:"replicas,omitempty"`
-	// Concurrency bounds the requests under way from this worker. Default 16.
+	// Concurrency bounds the requests under way from this worker for each model;
+	// how many the server takes below it is found out. Default 1024, and its slots
+	// for a model that the worker serves.
 	Concurrency int    `json:"concurrency,omitempty"`
 	Serve       *serve `json:"serve,omitempty"`
 }
@@ -143,8 +145,13 @@ func resolve(root, path string) string {
 }
 
 func (e endpoint) remote(name string) chat.Endpoint {
+	most := e.Concurrency
+	if most == 0 && e.Serve != nil {
+		most = cmp.Or(e.Serve.Slots, serveSlots)
+	}
 	return chat.Endpoint{Name: name, URL: e.URL, Model: e.Model, KeyEnv: e.KeyEnv, KeyFile: e.KeyFile, Timeout: timeout(e),
-		Revision: e.Revision, Price: e.Price, Stream: e.Stream, IdleTimeout: time.Duration(e.IdleTimeout), Replicas: e.Replicas}
+		Revision: e.Revision, Price: e.Price, Stream: e.Stream, IdleTimeout: time.Duration(e.IdleTimeout), Replicas: e.Replicas,
+		MaxConcurrency: most}
 }
 
 func (c config) node() train.Node {

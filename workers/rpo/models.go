@@ -29,7 +29,6 @@ type models struct {
 	cache  *cache.Cache
 
 	mu      sync.Mutex
-	slots   map[string]chan struct{}   // by endpoint
 	servers map[string]*server         // by endpoint and model
 	clients map[clientKey]*chat.Client // for the life of the process
 }
@@ -41,7 +40,7 @@ type clientKey struct{ endpoint, url, model string }
 func newModels(c config, s store.Store) *models {
 	return &models{
 		config: c, store: s, node: c.node(), cache: cache.New(s, newLogger(slog.LevelWarn)),
-		slots: map[string]chan struct{}{}, servers: map[string]*server{}, clients: map[clientKey]*chat.Client{},
+		servers: map[string]*server{}, clients: map[clientKey]*chat.Client{},
 	}
 }
 
@@ -59,7 +58,7 @@ func (m *models) Model(ctx context.Context, use chat.Use) (chat.Model, func(), e
 	}
 	c := m.cache.Completer(chat.Metered(f.client, use.Meter, chat.Terms{Price: f.Price}),
 		cache.Use{Identity: f.identity, Endpoint: use.Endpoint, Generation: use.Generation, Hit: use.Meter.Cached})
-	return chat.Model{Completer: c, Name: f.Model, Slots: f.slots}, func() {
+	return chat.Model{Completer: c, Name: f.Model}, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
 		defer cancel()
 		m.cache.Flush(ctx) // what fails is logged, kept and written later
@@ -72,7 +71,6 @@ type found struct {
 	chat.Endpoint
 	client   *chat.Client
 	identity string
-	slots    chan struct{}
 }
 
 func (m *models) found(ctx context.Context, name, model string) (found, func(), error) {
@@ -80,7 +78,7 @@ func (m *models) found(ctx context.Context, name, model string) (found, func(), 
 	if err != nil {
 		return found{}, nil, err
 	}
-	f := found{Endpoint: e.remote(name), slots: m.slotsOf(name, e)}
+	f := found{Endpoint: e.remote(name)}
 	f.Model = cmp.Or(model, e.Model)
 	f.identity = f.Identity()
 	release := func() {}
@@ -188,15 +186,6 @@ func (m *models) find(name string) (endpoint, error) {
 			name, cmp.Or(known, "none (set "+configEnv+" to a configuration file)"))
 	}
 	return e, nil
-}
-
-func (m *models) slotsOf(name string, e endpoint) chan struct{} {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.slots[name] == nil {
-		m.slots[name] = make(chan struct{}, cmp.Or(e.Concurrency, 16))
-	}
-	return m.slots[name]
 }
 
 func timeout(e endpoint) time.Duration { return time.Duration(e.Timeout) }

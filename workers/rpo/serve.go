@@ -19,6 +19,8 @@ import (
 )
 
 const (
+	// serveSlots is how many requests a model server answers at once unless told.
+	serveSlots = 16
 	// startWithin bounds the start of a model server.
 	startWithin = 10 * time.Minute
 	// idleAfter is how long a server outlives its last user: the next shard
@@ -116,7 +118,7 @@ func (m *models) start(ctx context.Context, srv *server, s serve, model string) 
 		return schemas.Errorf(schemas.Internal, "open model server log: %w", err)
 	}
 	cmd := exec.Command(m.config.Python, "-m", "rpo_trainer.serve", "--model", path, "--port", "0", "--alias", srv.name,
-		"--parallel", strconv.Itoa(cmp.Or(s.Slots, 16)), "--context", strconv.Itoa(cmp.Or(s.Context, 4096)),
+		"--parallel", strconv.Itoa(cmp.Or(s.Slots, serveSlots)), "--context", strconv.Itoa(cmp.Or(s.Context, 4096)),
 		"--threads", strconv.Itoa(cmp.Or(s.Threads, 2)), "--cache", filepath.Join(m.config.WorkDir, "models"))
 	cmd.Env = append(os.Environ(), m.node.Env()...)
 	cmd.Stderr = log

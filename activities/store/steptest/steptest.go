@@ -29,8 +29,8 @@ func Run(t testing.TB, do func(ctx context.Context)) {
 // name "scripted" unless the caller asks for another.
 type Models map[string]string
 
-// slots is how many calls a model of Models takes at once.
-const slots = 4
+// atOnce is how many calls a step makes at once to a model of Models.
+const atOnce = 4
 
 // Model implements chat.Models.
 func (m Models) Model(_ context.Context, use chat.Use) (chat.Model, func(), error) {
@@ -50,7 +50,7 @@ func (m Models) Model(_ context.Context, use chat.Use) (chat.Model, func(), erro
 	if use.Meter != nil {
 		metered = chat.Metered(c, use.Meter, chat.Terms{})
 	}
-	return chat.Model{Completer: metered, Name: model, Slots: make(chan struct{}, slots)}, c.Close, nil
+	return chat.Model{Completer: metered, Name: model, AtOnce: atOnce}, c.Close, nil
 }
 
 // Identify implements chat.Models.
