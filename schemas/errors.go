@@ -34,6 +34,8 @@ const (
 	Internal ErrorType = "Internal"
 )
 
+var errorTypes = []ErrorType{InvalidInput, NotFound, RateLimited, Overloaded, BudgetExceeded, CorruptData, OutOfMemory, Stalled, Internal}
+
 // maxErrorMessage keeps every message under 1 KiB, since Temporal truncates
 // the failures of retried activities at 4 KiB and shows them to people.
 const maxErrorMessage = 1000
@@ -57,10 +59,14 @@ func (e *Error) Error() string { return e.Message }
 func (e *Error) Unwrap() error { return e.Cause }
 
 // Errorf makes a classified error. A %w operand stays reachable through
-// errors.Is and errors.As.
+// errors.Is and errors.As, and its RetryAfter holds for the new error, too.
 func Errorf(t ErrorType, format string, args ...any) *Error {
 	err := fmt.Errorf(format, args...)
-	return &Error{Type: t, Message: clip(err.Error()), Cause: errors.Unwrap(err)}
+	out := &Error{Type: t, Message: clip(err.Error()), Cause: errors.Unwrap(err)}
+	if cause, ok := errors.AsType[*Error](out.Cause); ok {
+		out.RetryAfter = cause.RetryAfter
+	}
+	return out
 }
 
 // clip shortens s to maxErrorMessage bytes on a rune boundary.

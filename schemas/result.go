@@ -16,6 +16,13 @@ type EvaluationResult struct {
 	Families   []FamilySatisfaction `json:"families"`
 }
 
+// JudgeResult is the result of JudgeResponses.
+type JudgeResult struct {
+	StageResult
+	// Calibration is set if it was asked for.
+	Calibration *CalibrationResult `json:"calibration,omitempty"`
+}
+
 // TrainResult is the result of TrainModel.
 type TrainResult struct {
 	StageResult
@@ -85,6 +92,7 @@ type PipelineStage struct {
 const (
 	StatusPending        = "Pending"
 	StatusRunning        = "Running"
+	StatusPaused         = "Paused"
 	StatusNeedsAttention = "NeedsAttention"
 	StatusDone           = "Done"
 	StatusFailed         = "Failed"

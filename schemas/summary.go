@@ -62,10 +62,11 @@ type StageResult struct {
 	Shards   int    `json:"shards"`
 	// Reused counts the shards that an earlier run had committed.
 	Reused int `json:"reused"`
-	// Failed lists the shards that were skipped, at most maxFailures of them.
-	Failed []ShardFailure   `json:"failed,omitempty"`
-	Books  Books            `json:"books"`
-	Counts map[string]int64 `json:"counts,omitempty"`
+	// FailedShards counts the shards that were given up, Failed lists the first.
+	FailedShards int              `json:"failed_shards,omitempty"`
+	Failed       []ShardFailure   `json:"failed,omitempty"`
+	Books        Books            `json:"books"`
+	Counts       map[string]int64 `json:"counts,omitempty"`
 	// Spending sums what the commits used.
 	Spending
 }

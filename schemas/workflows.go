@@ -3,6 +3,7 @@ package schemas
 import (
 	"maps"
 	"slices"
+	"time"
 )
 
 // RunPipelineInput starts the whole method on imported profiles.
@@ -24,6 +25,8 @@ type RunPipelineInput struct {
 func (in *RunPipelineInput) SetDefaults() {
 	in.RunOptions.SetDefaults()
 	in.SampleOptions.SetDefaults()
+	in.JudgeOptions.SetDefaults()
+	in.ReverseOptions.SetDefaults()
 	in.PairOptions.SetDefaults()
 	in.TrainOptions.SetDefaults()
 	in.EvaluateOptions.SetDefaults()
@@ -32,6 +35,7 @@ func (in *RunPipelineInput) SetDefaults() {
 
 func (in *RunPipelineInput) Validate() error {
 	return first(require("profiles", in.Profiles), in.RunOptions.Validate(), in.SampleOptions.Validate(),
+		in.JudgeOptions.Validate(), in.ReverseOptions.Validate(),
 		in.PairOptions.Validate(), in.TrainOptions.Validate(), in.EvaluateOptions.Validate())
 }
 
@@ -48,6 +52,42 @@ func (in *StageInput) Validate() error {
 	return first(require("manifest", in.Manifest), in.RunOptions.Validate())
 }
 
+// RetryFailed says which failed shards are to be worked on again, and how. The
+// zero value means all of them, as before.
+type RetryFailed struct {
+	// Shards and ErrorTypes each narrow the choice if not empty.
+	Shards     []int    `json:"shards,omitempty"`
+	ErrorTypes []string `json:"error_types,omitempty"`
+	// Endpoint, with or without Model, replaces the one whose model the stage
+	// calls, for all shards that are still to be worked on. The job stays the
+	// same: rows say who made them.
+	Endpoint string `json:"endpoint,omitempty"`
+	Model    string `json:"model,omitempty"`
+	// HeartbeatTimeout replaces the stage's.
+	HeartbeatTimeout Duration `json:"heartbeat_timeout,omitempty"`
+}
+
+// maxRetryShards keeps the list in a payload.
+const maxRetryShards = 500
+
+// Validate refuses what no stage can take.
+func (r RetryFailed) Validate() error {
+	switch {
+	case len(r.Shards) > maxRetryShards:
+		return invalid("shards", "lists %d shards, more than %d: choose by error_types", len(r.Shards), maxRetryShards)
+	case r.Model != "" && r.Endpoint == "":
+		return invalid("model", "needs endpoint beside it")
+	case r.HeartbeatTimeout != 0 && (r.HeartbeatTimeout < Duration(1e9) || r.HeartbeatTimeout > Duration(3600e9)):
+		return invalid("heartbeat_timeout", "%s is not between 1s and 1h", time.Duration(r.HeartbeatTimeout))
+	}
+	for _, t := range r.ErrorTypes {
+		if !slices.Contains(errorTypes, ErrorType(t)) {
+			return invalid("error_types", "%q is not one of %v", t, errorTypes)
+		}
+	}
+	return nil
+}
+
 // StageProgress is what a stage carries from one run to the next.
 type StageProgress struct {
 	Job        string `json:"job"`
@@ -57,9 +97,22 @@ type StageProgress struct {
 	Next   int `json:"next"`
 	Done   int `json:"done"`
 	Reused int `json:"reused"`
-	// Retry are shards to be started again.
-	Retry  []int          `json:"retry,omitempty"`
-	Failed []ShardFailure `json:"failed,omitempty"`
+	// FailedShards counts the failed shards of this round, whose log has that many
+	// Batches; Failed holds the first of them by number.
+	FailedShards int            `json:"failed_shards,omitempty"`
+	Failed       []ShardFailure `json:"failed,omitempty"`
+	Round        int            `json:"round,omitempty"`
+	Batches      int            `json:"batches,omitempty"`
+	// Streak counts the shards that failed since one did not.
+	Streak int `json:"streak,omitempty"`
+	// Retry is how many shards this round works on again, of which RetryNext are
+	// started.
+	Retry     int `json:"retry,omitempty"`
+	RetryNext int `json:"retry_next,omitempty"`
+	// HeartbeatTimeout is what retry_failed set.
+	HeartbeatTimeout Duration `json:"heartbeat_timeout,omitempty"`
+	// Paused says that no further shard is to start.
+	Paused bool `json:"paused,omitempty"`
 	// Spent is what shards took so far, those that failed included.
 	Spent Spending `json:"spent,omitzero"`
 	// Ran is the time at work so far.
@@ -70,6 +123,41 @@ type StageProgress struct {
 	Raised *BudgetOptions `json:"raised,omitempty"`
 	// GaveUp says that the shards left are given up since the budget is reached.
 	GaveUp bool `json:"gave_up,omitempty"`
+}
+
+// GenerateProfilesInput starts the generation of profiles and personas on a
+// manifest of seeds.
+type GenerateProfilesInput struct {
+	StageInput
+	GenerateOptions
+}
+
+func (in *GenerateProfilesInput) SetDefaults() {
+	in.RunOptions.SetDefaults()
+	in.GenerateOptions.SetDefaults()
+}
+
+func (in *GenerateProfilesInput) Validate() error {
+	return first(in.StageInput.Validate(), in.GenerateOptions.Validate())
+}
+
+// BuildDialoguesInput starts self-play on a manifest of profiles.
+type BuildDialoguesInput struct {
+	StageInput
+	DialogueOptions
+	// JudgeEndpoint says which constraints a query triggers, and judges those that
+	// have no rule. JudgeModel may override its model.
+	JudgeEndpoint string `json:"judge_endpoint,omitempty"`
+	JudgeModel    string `json:"judge_model,omitempty"`
+}
+
+func (in *BuildDialoguesInput) SetDefaults() {
+	in.RunOptions.SetDefaults()
+	in.DialogueOptions.SetDefaults()
+}
+
+func (in *BuildDialoguesInput) Validate() error {
+	return first(in.StageInput.Validate(), in.DialogueOptions.Validate())
 }
 
 // SampleResponsesInput starts the sample stage on a manifest of turns.
@@ -93,8 +181,14 @@ type JudgeResponsesInput struct {
 	JudgeOptions
 }
 
-func (in *JudgeResponsesInput) SetDefaults()    { in.RunOptions.SetDefaults() }
-func (in *JudgeResponsesInput) Validate() error { return in.StageInput.Validate() }
+func (in *JudgeResponsesInput) SetDefaults() {
+	in.RunOptions.SetDefaults()
+	in.JudgeOptions.SetDefaults()
+}
+
+func (in *JudgeResponsesInput) Validate() error {
+	return first(in.StageInput.Validate(), in.JudgeOptions.Validate())
+}
 
 // ReverseConstraintsInput starts the reverse stage on a manifest of turns.
 type ReverseConstraintsInput struct {
@@ -102,8 +196,14 @@ type ReverseConstraintsInput struct {
 	ReverseOptions
 }
 
-func (in *ReverseConstraintsInput) SetDefaults()    { in.RunOptions.SetDefaults() }
-func (in *ReverseConstraintsInput) Validate() error { return in.StageInput.Validate() }
+func (in *ReverseConstraintsInput) SetDefaults() {
+	in.RunOptions.SetDefaults()
+	in.ReverseOptions.SetDefaults()
+}
+
+func (in *ReverseConstraintsInput) Validate() error {
+	return first(in.StageInput.Validate(), in.ReverseOptions.Validate())
+}
 
 // BuildPairsInput starts the pair stage on a manifest of turns, responses,
 // verdicts and opposites.
@@ -165,12 +265,13 @@ type EvaluateModelInput struct {
 func (in *EvaluateModelInput) SetDefaults() {
 	in.RunOptions.SetDefaults()
 	in.SampleOptions.SetDefaults()
+	in.JudgeOptions.SetDefaults()
 	in.EvaluateOptions.SetDefaults()
 }
 
 func (in *EvaluateModelInput) Validate() error {
 	return first(in.StageInput.Validate(), require("trained_model", in.TrainedModel),
-		in.SampleOptions.Validate(), in.EvaluateOptions.Validate())
+		in.SampleOptions.Validate(), in.JudgeOptions.Validate(), in.EvaluateOptions.Validate())
 }
 
 func setDefault[T comparable](field *T, value T) {

@@ -19,6 +19,8 @@ import (
 // required is a valid input of every workflow with nothing but what is required.
 var required = map[string]map[string]any{
 	RunPipelineName:        {"profiles": "s3://rpo/profiles"},
+	GenerateProfilesName:   {"manifest": "s3://rpo/m", "generate_endpoint": "writer"},
+	BuildDialoguesName:     {"manifest": "s3://rpo/m", "personas": "s3://rpo/p", "responder_endpoint": "writer"},
 	SampleResponsesName:    {"manifest": "s3://rpo/m"},
 	JudgeResponsesName:     {"manifest": "s3://rpo/m"},
 	ReverseConstraintsName: {"manifest": "s3://rpo/m"},

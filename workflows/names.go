@@ -8,6 +8,8 @@ import "go.temporal.io/sdk/temporal"
 // Workflow types.
 const (
 	RunPipelineName        = "RunPipeline"
+	GenerateProfilesName   = "GenerateProfiles"
+	BuildDialoguesName     = "BuildDialogues"
 	SampleResponsesName    = "SampleResponses"
 	JudgeResponsesName     = "JudgeResponses"
 	ReverseConstraintsName = "ReverseConstraints"
@@ -19,21 +21,27 @@ const (
 
 // Activity types. Each is the method's own name.
 const (
-	openStage      = "OpenStage"
-	listShards     = "ListShards"
-	closeStage     = "CloseStage"
-	describeModel  = "DescribeModel"
-	describeBase   = "DescribeBase"
-	sampleShard    = "SampleShard"
-	judgeShard     = "JudgeShard"
-	reverseShard   = "ReverseShard"
-	pairShard      = "PairShard"
-	publishVersion = "PublishVersion"
-	referencePairs = "ReferencePairs"
-	trainPolicy    = "TrainPolicy"
-	evaluateShard  = "EvaluateShard"
-	compareArms    = "CompareArms"
-	writeReport    = "WriteReport"
+	openStage        = "OpenStage"
+	listShards       = "ListShards"
+	closeStage       = "CloseStage"
+	recordFailures   = "RecordFailures"
+	selectFailed     = "SelectFailed"
+	describeModel    = "DescribeModel"
+	describeBase     = "DescribeBase"
+	generateShard    = "GenerateShard"
+	dialogueShard    = "DialogueShard"
+	describePersonas = "DescribePersonas"
+	sampleShard      = "SampleShard"
+	judgeShard       = "JudgeShard"
+	calibrateJudge   = "CalibrateJudge"
+	reverseShard     = "ReverseShard"
+	pairShard        = "PairShard"
+	publishVersion   = "PublishVersion"
+	referencePairs   = "ReferencePairs"
+	trainPolicy      = "TrainPolicy"
+	evaluateShard    = "EvaluateShard"
+	compareArms      = "CompareArms"
+	writeReport      = "WriteReport"
 )
 
 // Task queues, one per resource class.
@@ -51,6 +59,8 @@ const (
 	UpdateSkipFailed  = "skip_failed"
 	UpdateStop        = "stop"
 	UpdateRaiseBudget = "raise_budget"
+	UpdatePause       = "pause"
+	UpdateResume      = "resume"
 )
 
 // Search attributes.

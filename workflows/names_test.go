@@ -13,22 +13,24 @@ import (
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/testsuite"
 
 	"rpo/activities/chat"
+	"rpo/activities/dialogue"
 	"rpo/activities/evaluate"
 	"rpo/activities/judge"
 	"rpo/activities/pair"
+	"rpo/activities/profile"
 	"rpo/activities/reference"
 	"rpo/activities/report"
 	"rpo/activities/reverse"
 	"rpo/activities/sample"
 	"rpo/activities/store"
 	"rpo/activities/train"
-	"rpo/schemas"
 )
 
 // real are the structs whose methods a worker registers.
-var real = []any{&store.Activities{}, &chat.Activities{}, &sample.Activities{}, &judge.Activities{}, &reverse.Activities{},
+var real = []any{&store.Activities{}, &chat.Activities{}, &profile.Activities{}, &dialogue.Activities{}, &sample.Activities{}, &judge.Activities{}, &reverse.Activities{},
 	&pair.Activities{}, &reference.Activities{}, &train.Activities{}, &evaluate.Activities{}, &report.Activities{}}
 
 // methods are the activities of the real structs by name, without their receivers.
@@ -97,10 +99,23 @@ func TestTheActivitiesOfTheseTestsHaveTheRealSignatures(t *testing.T) {
 
 func TestWorkflowsPassActivitiesWhatTheyTakeAndCallAllOfThem(t *testing.T) {
 	known := methods()
-	tr := try(t, newWorld(2, nil), RunPipelineName, object(pipelineInput))
-	tr.get(&schemas.Summary{})
+	var calls []activityCall
+	note := func(tr *trial) {
+		if tr.err != nil {
+			t.Fatal(tr.err)
+		}
+		calls = append(calls, tr.seen.activities...)
+	}
+	note(try(t, newWorld(2, nil), RunPipelineName, object(pipelineInput)))
+	for _, name := range []string{GenerateProfilesName, BuildDialoguesName} {
+		note(try(t, newWorld(2, nil), name, object("%s}", stagesOfShards[name].input)))
+	}
+	w := newWorld(2, map[int]failure{number(1): {1, invalid}})
+	note(try(t, w, JudgeResponsesName, object(`{"manifest":"m","judge_endpoint":"judge","calibrate":true}`), func(env *testsuite.TestWorkflowEnvironment) {
+		later(env, 1, func() { env.UpdateWorkflow(UpdateRetryFailed, "", &decisions{}) })
+	}))
 	called := map[string]bool{}
-	for _, c := range tr.seen.activities {
+	for _, c := range calls {
 		called[c.name] = true
 		m := known[c.name]
 		if m == nil {
@@ -122,13 +137,13 @@ func TestThePublicNamesAreTheDocumentedOnes(t *testing.T) {
 	for prefix, want := range map[string][]string{
 		"Queue":  {"rpo", "rpo-gpu", "rpo-io", "rpo-llm"},
 		"Query":  {"status"},
-		"Update": {"raise_budget", "retry_failed", "skip_failed", "stop"},
+		"Update": {"pause", "raise_budget", "resume", "retry_failed", "skip_failed", "stop"},
 	} {
 		if got := constants(t, prefix); !slices.Equal(got, want) {
 			t.Errorf("%s: got %v, want %v", prefix, got, want)
 		}
 	}
-	want := []string{"BuildPairs", "ComputeReference", "EvaluateModel", "JudgeResponses", "ReverseConstraints", "RunPipeline", "SampleResponses", "TrainModel"}
+	want := []string{"BuildDialogues", "BuildPairs", "ComputeReference", "EvaluateModel", "GenerateProfiles", "JudgeResponses", "ReverseConstraints", "RunPipeline", "SampleResponses", "TrainModel"}
 	if got := names(); !slices.Equal(got, want) {
 		t.Errorf("workflows %v, want %v", got, want)
 	}

@@ -220,7 +220,7 @@ func TestDecisionsThatArriveTogetherAreOneDecision(t *testing.T) {
 		{schemas.StatusFailed, "", false},
 	} {
 		r.status, r.decision = c.status, c.decision
-		if err := r.mayDecide(UpdateStop); (err == nil) != c.takes {
+		if err := r.mayDecide(UpdateStop, schemas.RetryFailed{}); (err == nil) != c.takes {
 			t.Errorf("%s, told %q: got %v", c.status, c.decision, err)
 		}
 	}

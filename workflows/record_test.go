@@ -42,6 +42,10 @@ func recordings() []recording {
 	}
 	return []recording{
 		{file: "RunPipeline", workflow: RunPipelineName, input: pipelineInput, world: newWorld(3, nil)},
+		{file: "GenerateProfiles", workflow: GenerateProfilesName, input: `{"manifest":"m","generate_endpoint":"writer"}`, world: newWorld(2, nil)},
+		{file: "BuildDialogues", workflow: BuildDialoguesName, input: `{"manifest":"m","personas":"p","user_endpoint":"writer"}`, world: newWorld(2, nil)},
+		{file: "SampleResponses-budget", workflow: SampleResponsesName, input: `{"manifest":"m","shards_in_flight":2,"budget_tokens":250,"budget_time":"1h"}`,
+			world: costly(100, 100, 100), drive: raiseBudget},
 		{file: "SampleResponses", workflow: SampleResponsesName, input: `{"manifest":"m","shards_in_flight":2}`, world: once(), drive: decide(UpdateRetryFailed)},
 		{file: "JudgeResponses", workflow: JudgeResponsesName, input: `{"manifest":"m","judge_endpoint":"judge"}`, world: once(), drive: signalSkip},
 		{file: "JudgeResponses-stopped", workflow: JudgeResponsesName, input: `{"manifest":"m"}`, world: once(), drive: decide(UpdateStop), ends: failed},
@@ -63,6 +67,19 @@ func recordings() []recording {
 }
 
 func failed(err error) bool { return err != nil }
+
+// raiseBudget lets a stage that is parked at its budget go on.
+func raiseBudget(ctx context.Context, c client.Client, run client.WorkflowRun, _ *world) error {
+	if err := parked(ctx, c, run.GetID()); err != nil {
+		return err
+	}
+	h, err := c.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: run.GetID(), UpdateName: UpdateRaiseBudget,
+		WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{schemas.BudgetOptions{BudgetTokens: 5000}}})
+	if err != nil {
+		return err
+	}
+	return h.Get(ctx, nil)
+}
 
 // parked waits until a stage needs attention.
 func parked(ctx context.Context, c client.Client, id string) error {

@@ -11,6 +11,8 @@ import (
 func Register(w worker.WorkflowRegistry) {
 	for name, run := range map[string]any{
 		RunPipelineName:        strict(RunPipeline),
+		GenerateProfilesName:   strict(GenerateProfiles),
+		BuildDialoguesName:     strict(BuildDialogues),
 		SampleResponsesName:    strict(SampleResponses),
 		JudgeResponsesName:     strict(JudgeResponses),
 		ReverseConstraintsName: strict(ReverseConstraints),
@@ -27,6 +29,8 @@ func Register(w worker.WorkflowRegistry) {
 func Inputs() map[string]schemas.Input {
 	return map[string]schemas.Input{
 		RunPipelineName:        &schemas.RunPipelineInput{},
+		GenerateProfilesName:   &schemas.GenerateProfilesInput{},
+		BuildDialoguesName:     &schemas.BuildDialoguesInput{},
 		SampleResponsesName:    &schemas.SampleResponsesInput{},
 		JudgeResponsesName:     &schemas.JudgeResponsesInput{},
 		ReverseConstraintsName: &schemas.ReverseConstraintsInput{},

@@ -27,10 +27,11 @@ func translated(activity any) any {
 	f := reflect.ValueOf(activity)
 	return reflect.MakeFunc(f.Type(), func(args []reflect.Value) []reflect.Value {
 		out := f.Call(args)
-		err, _ := out[1].Interface().(error)
-		out[1] = reflect.Zero(out[1].Type())
+		last := len(out) - 1
+		err, _ := out[last].Interface().(error)
+		out[last] = reflect.Zero(out[last].Type())
 		if err := ApplicationError(err); err != nil {
-			out[1] = reflect.ValueOf(&err).Elem()
+			out[last] = reflect.ValueOf(&err).Elem()
 		}
 		return out
 	}).Interface()
@@ -74,9 +75,10 @@ func (tr *trial) run(t *testing.T, w *world, name string, input any, during ...f
 		var suite testsuite.WorkflowTestSuite
 		suite.SetLogger(silent{})
 		env := suite.NewTestWorkflowEnvironment()
-		env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&tr.seen}})
+		// The detector means real time, and a test machine may be slow.
+		env.SetWorkerOptions(worker.Options{Interceptors: []interceptor.WorkerInterceptor{&tr.seen}, DeadlockDetectionTimeout: time.Minute})
 		env.SetDataConverter(&weighing{DataConverter: converter.GetDefaultDataConverter(), seen: &tr.seen})
-		env.SetTestTimeout(20 * time.Second)
+		env.SetTestTimeout(2 * time.Minute)
 		Register(env)
 		w.register(env)
 		for _, f := range during {
@@ -189,7 +191,7 @@ type outboundObserver struct {
 	seen *observer
 }
 
-var shardActivities = []string{sampleShard, judgeShard, reverseShard, pairShard, evaluateShard}
+var shardActivities = []string{generateShard, dialogueShard, sampleShard, judgeShard, reverseShard, pairShard, evaluateShard}
 
 func (o *outboundObserver) ExecuteActivity(ctx workflow.Context, name string, args ...any) workflow.Future {
 	f := o.Next.ExecuteActivity(ctx, name, args...)

@@ -3,9 +3,6 @@ package workflows
 import (
 	"cmp"
 	"fmt"
-	"slices"
-	"strings"
-	"unicode/utf8"
 
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/workflow"
@@ -17,9 +14,6 @@ import (
 // pageSize bounds the shards that one run works on: beyond it the stage goes on
 // as a new run, so that a history stays small enough to load. Tests shorten it.
 var pageSize = 500
-
-// maxFailures bounds the failed shards that a payload lists.
-const maxFailures = 20
 
 // stage is one stage workflow: which activity works on the shards of which
 // split, and what determines its output.
@@ -36,6 +30,8 @@ type stage struct {
 	// callsPerRow, if not 0, says that the activity calls models, and how many
 	// calls follow the first one for a row, itself included.
 	callsPerRow int64
+	// endpoint, if not nil, replaces the endpoint and model that input names.
+	endpoint func(endpoint, model string)
 	// input wraps a shard into the activity's input.
 	input func(store.Shard) any
 	// again makes the error that continues the workflow with this progress.
@@ -48,7 +44,7 @@ type stage struct {
 // once. Failed shards are data; when they are too many the stage parks and waits
 // for a decision. It ends with closed books or an error, never in between.
 func (s stage) run(ctx workflow.Context, in schemas.StageInput) (schemas.StageResult, error) {
-	r := &stageRun{stage: s, in: in, log: workflow.GetLogger(ctx), status: schemas.StatusRunning}
+	r := &stageRun{stage: s, in: in, log: workflow.GetLogger(ctx), status: schemas.StatusRunning, firstRun: workflow.GetInfo(ctx).FirstRunID}
 	if in.Progress != nil {
 		r.p = *in.Progress
 	}
@@ -90,7 +86,7 @@ func (r *stageRun) shards(ctx workflow.Context) (schemas.StageResult, error) {
 		if err := r.page(ctx); err != nil {
 			return schemas.StageResult{}, err
 		}
-		if r.p.Next < r.p.Shards {
+		if r.p.Next < r.p.Shards || r.p.RetryNext < r.p.Retry {
 			return schemas.StageResult{}, r.again(ctx)
 		}
 		retry, err := r.settle(ctx)
@@ -113,10 +109,16 @@ type stageRun struct {
 	in  schemas.StageInput
 	log log.Logger
 	p   schemas.StageProgress
+	// firstRun names the workflow over all its continuations.
+	firstRun string
 	// status is one of the Status constants.
 	status string
-	// decision is what a person told a parked stage, reason why it is parked.
+	// decision is what a person told a parked stage, and retry how; reason is why
+	// it is parked.
 	decision, reason string
+	retry            schemas.RetryFailed
+	// unrecorded are failures that the log does not hold yet.
+	unrecorded []schemas.ShardFailure
 	// shown is what the search attributes say.
 	shown attributes
 	budget
@@ -138,47 +140,67 @@ func (r *stageRun) open(ctx workflow.Context) error {
 	return r.estimate(ctx, opened)
 }
 
-// page works on the shards to be retried and on the next page of new ones.
+// page works on the next page of the shards that are retried, or else of those
+// that were never started.
 func (r *stageRun) page(ctx workflow.Context) error {
-	todo := r.p.Retry
-	r.p.Retry = nil
-	if r.p.Next < r.p.Shards {
+	in := store.ListShardsInput{Job: r.p.Job, Stage: r.name, Manifest: r.in.Manifest, Split: r.split, Offset: r.p.Next, Limit: pageSize}
+	what, next, all := "shards", &r.p.Next, r.p.Shards
+	if r.p.RetryNext < r.p.Retry {
+		round := r.failures()
+		in.Retry, in.Offset = &round, r.p.RetryNext
+		what, next, all = "failed shards", &r.p.RetryNext, r.p.Retry
+	}
+	if *next < all {
 		var page store.ListShardsResult
-		err := workflow.ExecuteActivity(withRecords(ctx, fmt.Sprintf("list shards from %d", r.p.Next)), listShards, store.ListShardsInput{
-			Job: r.p.Job, Stage: r.name, Manifest: r.in.Manifest, Split: r.split, Offset: r.p.Next, Limit: pageSize,
-		}).Get(ctx, &page)
+		err := workflow.ExecuteActivity(withRecords(ctx, fmt.Sprintf("list %s from %d", what, *next)), listShards, in).Get(ctx, &page)
 		if err != nil {
 			return err
 		}
-		todo = append(todo, page.Todo...)
+		*next = min(*next+pageSize, all)
 		r.p.Done += page.Done
 		r.p.Reused += page.Done
-		r.p.Next = min(r.p.Next+pageSize, r.p.Shards)
+		if err := r.work(ctx, page.Todo); err != nil {
+			return err
+		}
 	}
-	return r.work(ctx, todo)
+	return r.record(ctx)
 }
 
 // work runs one activity per shard until none is left. Whenever the budget is
-// reached it parks, and goes on as a person decides.
+// reached, or everything fails, it parks and goes on as a person decides.
 func (r *stageRun) work(ctx workflow.Context, todo []int) error {
-	for len(todo) > 0 {
-		if r.p.GaveUp {
-			for _, shard := range todo {
-				r.fail(shard, string(schemas.BudgetExceeded), "not worked on: the budget was reached")
-			}
-			return nil
-		}
+	for len(todo) > 0 && !r.p.GaveUp {
 		left, err := r.spend(ctx, todo)
 		if err != nil {
 			return err
 		}
-		if todo = left; len(todo) > 0 {
-			if err := r.overBudget(ctx, len(todo)); err != nil {
-				return err
-			}
+		switch todo = left; {
+		case len(todo) == 0:
+		case r.p.Paused:
+			err = r.rest(ctx)
+		case r.failing():
+			err = r.giveOver(ctx)
+		default:
+			err = r.overBudget(ctx, len(todo))
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// rest waits while the stage is paused.
+func (r *stageRun) rest(ctx workflow.Context) error {
+	r.status = schemas.StatusPaused
+	if err := r.publish(ctx); err != nil {
+		return err
+	}
+	if err := workflow.Await(ctx, func() bool { return !r.p.Paused }); err != nil {
+		return err
+	}
+	r.status = schemas.StatusRunning
+	return r.publish(ctx)
 }
 
 // spend works on shards, ShardsInFlight at once, until none is left or the budget
@@ -192,7 +214,7 @@ func (r *stageRun) spend(ctx workflow.Context, todo []int) (left []int, err erro
 	// Not a loop variable: the callbacks must see the one and only counter.
 	inFlight := 0
 	for len(todo) > 0 || inFlight > 0 {
-		for len(todo) > 0 && inFlight < r.slots && ctx.Err() == nil && !r.reached() {
+		for len(todo) > 0 && inFlight < r.slots && ctx.Err() == nil && !r.reached() && !r.failing() && !r.p.Paused {
 			shard := todo[0]
 			todo = todo[1:]
 			l := r.lease(inFlight, len(todo)+1)
@@ -218,7 +240,9 @@ func (r *stageRun) spend(ctx workflow.Context, todo []int) (left []int, err erro
 
 func (r *stageRun) start(ctx workflow.Context, shard int, allowance schemas.Allowance) workflow.Future {
 	summary := fmt.Sprintf("%s shard %d of %d", r.name, shard, r.p.Shards)
-	return workflow.ExecuteActivity(withShard(ctx, r.queue, summary, r.in.RunOptions), r.activity, r.input(r.shard(shard, allowance)))
+	o := r.in.RunOptions
+	o.HeartbeatTimeout = cmp.Or(r.p.HeartbeatTimeout, o.HeartbeatTimeout)
+	return workflow.ExecuteActivity(withShard(ctx, r.queue, summary, o), r.activity, r.input(r.shard(shard, allowance)))
 }
 
 func (r *stageRun) shard(number int, allowance schemas.Allowance) store.Shard {
@@ -251,6 +275,7 @@ func (r *stageRun) finish(ctx workflow.Context, shard int, f workflow.Future, l 
 	case !done.Books.Closed():
 		r.fail(shard, string(schemas.Internal), fmt.Sprintf("the books do not close: %+v", done.Books))
 	default:
+		r.p.Streak = 0
 		r.p.Done++
 		if done.Reused {
 			r.p.Reused++
@@ -259,68 +284,17 @@ func (r *stageRun) finish(ctx workflow.Context, shard int, f workflow.Future, l 
 	return true
 }
 
-// fail notes a failed shard in its place, so that nothing depends on which shard
-// failed first. Those beyond the ones that are listed lose their message, since
-// all of them travel in payloads.
-func (r *stageRun) fail(shard int, errorType, message string) {
-	i, _ := slices.BinarySearchFunc(r.p.Failed, shard, func(f schemas.ShardFailure, shard int) int { return cmp.Compare(f.Shard, shard) })
-	r.p.Failed = slices.Insert(r.p.Failed, i, schemas.ShardFailure{Shard: shard, ErrorType: errorType, Message: clip(message)})
-	for i := max(i, maxFailures); i < len(r.p.Failed) && r.p.Failed[i].Message != ""; i++ {
-		r.p.Failed[i].Message = ""
-	}
-}
-
-// settle decides about failed shards: go on if they are few, else park until a
-// person does. retry says that they are to be worked on again.
-func (r *stageRun) settle(ctx workflow.Context) (retry bool, err error) {
-	// The quotient, unlike the product, is exactly what "0.29" of 100 means.
-	tooMany := float64(len(r.p.Failed))/float64(r.p.Shards) > r.in.MaxFailedFraction
-	if !tooMany || r.p.GaveUp {
-		return false, nil
-	}
-	decision, err := r.park(ctx, fmt.Sprintf("%d of %d shards failed", len(r.p.Failed), r.p.Shards))
-	if err != nil {
-		return false, err
-	}
-	switch decision {
-	case UpdateRetryFailed:
-		for _, f := range r.p.Failed {
-			r.p.Retry = append(r.p.Retry, f.Shard)
-		}
-		r.p.Failed = nil
-		return true, r.publish(ctx)
-	case UpdateStop:
-		first := r.p.Failed[0]
-		return false, ApplicationError(schemas.Errorf(schemas.ErrorType(first.ErrorType), "stage %s stopped with %d of %d shards failed, the first, %d: %s",
-			r.name, len(r.p.Failed), r.p.Shards, first.Shard, first.Message))
-	}
-	return false, nil // skip_failed
-}
-
-// park waits until a person decides and returns the update's name.
-func (r *stageRun) park(ctx workflow.Context, reason string) (decision string, err error) {
-	r.status, r.reason = schemas.StatusNeedsAttention, reason
-	if err := r.publish(ctx); err != nil {
-		return "", err
-	}
-	if err := workflow.Await(ctx, func() bool { return r.decision != "" }); err != nil {
-		return "", err
-	}
-	decision = r.decision
-	r.decision, r.reason, r.status = "", "", schemas.StatusRunning
-	return decision, nil
-}
-
 func (r *stageRun) close(ctx workflow.Context) (schemas.StageResult, error) {
 	var out schemas.StageResult
-	err := workflow.ExecuteActivity(withRecords(ctx, "close stage "+r.name), closeStage, store.CloseStageInput{
-		Job: r.p.Job, Stage: r.name, Manifest: r.in.Manifest, Split: r.split, Failed: r.p.Failed,
-	}).Get(ctx, &out)
-	if err != nil {
+	in := store.CloseStageInput{Job: r.p.Job, Stage: r.name, Manifest: r.in.Manifest, Split: r.split, GaveUp: r.p.GaveUp, List: maxFailures}
+	if r.p.FailedShards > 0 {
+		round := r.failures()
+		in.Failed = &round
+	}
+	if err := workflow.ExecuteActivity(withRecords(ctx, "close stage "+r.name), closeStage, in).Get(ctx, &out); err != nil {
 		return out, err
 	}
 	out.Reused = r.p.Reused
-	out.Failed = out.Failed[:min(len(out.Failed), maxFailures)]
 	if !out.Books.Closed() {
 		return out, ApplicationError(schemas.Errorf(schemas.Internal, "stage %s: the books do not close: %+v", r.name, out.Books))
 	}
@@ -333,26 +307,4 @@ func (r *stageRun) again(ctx workflow.Context) error {
 		return err
 	}
 	return r.stage.again(&r.p)
-}
-
-// clip shortens a message so that maxFailures of them fit a payload. It counts
-// bytes as JSON writes them, which is up to six for one.
-func clip(message string) string {
-	const limit = 200
-	message = strings.ToValidUTF8(message, "")
-	size := 0
-	for i, r := range message {
-		switch {
-		case r < ' ' || strings.ContainsRune("<>&\u2028\u2029", r):
-			size += len(`\u0000`)
-		case r == '"' || r == '\\':
-			size += 2
-		default:
-			size += utf8.RuneLen(r)
-		}
-		if size > limit {
-			return message[:i] + "…"
-		}
-	}
-	return message
 }

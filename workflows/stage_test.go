@@ -12,6 +12,8 @@ import (
 
 // stagesOfShards are the workflows that run on the engine, with an input each.
 var stagesOfShards = map[string]struct{ stage, input string }{
+	GenerateProfilesName:   {"profile", `{"manifest":"s3://rpo/m","generate_endpoint":"writer"`},
+	BuildDialoguesName:     {"dialogue", `{"manifest":"s3://rpo/m","personas":"s3://rpo/p","responder_endpoint":"writer"`},
 	SampleResponsesName:    {"sample", `{"manifest":"s3://rpo/m","endpoint":"policy"`},
 	JudgeResponsesName:     {"judge", `{"manifest":"s3://rpo/m"`},
 	ReverseConstraintsName: {"reverse", `{"manifest":"s3://rpo/m"`},
@@ -147,7 +149,7 @@ func checkStage(t *testing.T, w *world, committed int, failures map[int]failure,
 		t.Errorf("books %+v, want %d rows in and closed", got.Books, want)
 	}
 	var listed []int
-	for _, f := range w.closed[0].Failed {
+	for _, f := range w.given[0] {
 		listed = append(listed, f.Shard)
 		if f.ErrorType != string(schemas.TypeOf(failures[f.Shard].err)) {
 			t.Errorf("shard %d: type %s", f.Shard, f.ErrorType)
@@ -203,8 +205,8 @@ func TestAShardWhoseBooksDoNotCloseHasFailed(t *testing.T) {
 	tr := try(t, w, JudgeResponsesName, object(`{"manifest":"m","max_failed_fraction":1}`))
 	var got schemas.StageResult
 	tr.get(&got)
-	if len(got.Failed) != 1 || got.Failed[0].Shard != number(1) || got.Failed[0].ErrorType != string(schemas.Internal) {
-		t.Errorf("failed %+v, want shard %d as an internal error", got.Failed, number(1))
+	if f := w.given[0]; len(f) != 1 || f[0].Shard != number(1) || f[0].ErrorType != string(schemas.Internal) {
+		t.Errorf("failed %+v, want shard %d as an internal error", f, number(1))
 	}
 }
 
@@ -227,7 +229,7 @@ func TestAStageThatCannotOpenFailsWithTheReason(t *testing.T) {
 
 func TestTheStateThatAStageCarriesDecodesStrictly(t *testing.T) {
 	carried := schemas.SampleResponsesInput{StageInput: schemas.StageInput{Manifest: "m",
-		Progress: &schemas.StageProgress{Job: "j", Shards: 3, Retry: []int{1}, Failed: []schemas.ShardFailure{{Shard: 1}}}}}
+		Progress: &schemas.StageProgress{Job: "j", Shards: 3, Retry: 1, Failed: []schemas.ShardFailure{{Shard: 1}}}}}
 	carried.SetDefaults()
 	data, err := json.Marshal(carried)
 	if err != nil {

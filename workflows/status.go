@@ -18,26 +18,47 @@ func (r *stageRun) handle(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
+	decide := func(name, description string) error {
+		err := workflow.SetUpdateHandlerWithOptions(ctx, name,
+			func(_ workflow.Context, how schemas.RetryFailed) (int, error) {
+				r.decision, r.retry = name, how
+				return r.p.FailedShards, nil
+			},
+			workflow.UpdateHandlerOptions{Description: description, Validator: func(_ workflow.Context, how schemas.RetryFailed) error {
+				return r.mayDecide(name, how)
+			}})
+		// A signal to a stage that does not take it means nothing.
+		receive(ctx, name, func(how schemas.RetryFailed) {
+			if r.mayDecide(name, how) == nil {
+				r.decision, r.retry = name, how
+			}
+		})
+		return err
+	}
 	for _, d := range []struct{ name, description string }{
-		{UpdateRetryFailed, "Work on the failed shards of a parked stage again. Returns their number."},
+		{UpdateRetryFailed, `Work on the failed shards of a parked stage again: all, or {"shards": [..]} or {"error_types": [..]}, with "endpoint", "model" or "heartbeat_timeout" changed. Returns the number of failed shards.`},
 		{UpdateSkipFailed, "Go on without the failed shards of a parked stage, or without those left when its budget was reached. Returns the number of failed shards."},
 		{UpdateStop, "End a parked stage as failed. Returns the number of failed shards."},
 	} {
-		err := workflow.SetUpdateHandlerWithOptions(ctx, d.name,
-			func(workflow.Context) (int, error) {
-				r.decision = d.name
-				return len(r.p.Failed), nil
-			},
-			workflow.UpdateHandlerOptions{Description: d.description, Validator: func() error { return r.mayDecide(d.name) }})
+		if err := decide(d.name, d.description); err != nil {
+			return err
+		}
+	}
+	for _, d := range []struct {
+		name, description string
+		paused            bool
+	}{
+		{UpdatePause, "Start no further shard; those in flight end. Returns the status.", true},
+		{UpdateResume, "Go on after a pause. Returns the status.", false},
+	} {
+		err := workflow.SetUpdateHandlerWithOptions(ctx, d.name, func(workflow.Context) (schemas.StageStatus, error) {
+			r.p.Paused = d.paused
+			return r.report(), nil
+		}, workflow.UpdateHandlerOptions{Description: d.description})
 		if err != nil {
 			return err
 		}
-		// A signal to a stage that does not take it means nothing.
-		receive(ctx, d.name, func(any) {
-			if r.mayDecide(d.name) == nil {
-				r.decision = d.name
-			}
-		})
+		receive(ctx, d.name, func(any) { r.p.Paused = d.paused })
 	}
 	err = workflow.SetUpdateHandlerWithOptions(ctx, UpdateRaiseBudget,
 		func(_ workflow.Context, to schemas.BudgetOptions) (schemas.BudgetOptions, error) {
@@ -72,7 +93,7 @@ func receive[T any](ctx workflow.Context, name string, do func(T)) {
 }
 
 // mayDecide refuses what a stage cannot take now.
-func (r *stageRun) mayDecide(update string) error {
+func (r *stageRun) mayDecide(update string, how schemas.RetryFailed) error {
 	refuse := func(format string, args ...any) error {
 		return ApplicationError(schemas.Errorf(schemas.InvalidInput, "stage %s "+format, append([]any{r.name}, args...)...))
 	}
@@ -83,6 +104,11 @@ func (r *stageRun) mayDecide(update string) error {
 		return refuse("is %s: only a stage that needs attention takes this", r.status)
 	case r.exhausted != "" && update == UpdateRetryFailed:
 		return refuse("has reached its budget: send %s, %s or %s", UpdateRaiseBudget, UpdateSkipFailed, UpdateStop)
+	case how.Endpoint != "" && r.endpoint == nil:
+		return refuse("calls no one model that another endpoint could replace")
+	}
+	if err := how.Validate(); err != nil {
+		return refuse("cannot do that: %w", err)
 	}
 	return nil
 }
@@ -90,7 +116,7 @@ func (r *stageRun) mayDecide(update string) error {
 func (r *stageRun) report() schemas.StageStatus {
 	return schemas.StageStatus{
 		Stage: r.name, Status: r.status, Job: r.p.Job, Total: r.p.Shards, Done: r.p.Done, Reused: r.p.Reused,
-		Failed: len(r.p.Failed), Failures: r.p.Failed[:min(len(r.p.Failed), maxFailures)],
+		Failed: r.p.FailedShards, Failures: r.p.Failed,
 		Reason: r.reason, Spent: r.p.Spent, Budget: r.caps, Estimate: r.p.Estimate,
 	}
 }

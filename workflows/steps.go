@@ -1,18 +1,16 @@
 package workflows
 
 import (
+	"slices"
+
 	"go.temporal.io/sdk/workflow"
 
 	"rpo/activities/chat"
-	"rpo/activities/evaluate"
 	"rpo/activities/judge"
 	"rpo/activities/judge/rules"
-	"rpo/activities/pair"
-	"rpo/activities/reference"
 	"rpo/activities/reverse"
 	"rpo/activities/sample"
 	"rpo/activities/store"
-	"rpo/activities/train"
 	"rpo/schemas"
 )
 
@@ -29,7 +27,8 @@ func SampleResponses(ctx workflow.Context, in schemas.SampleResponsesInput) (sch
 				Identity string `json:"identity"`
 			}{in.SampleOptions, model}, err
 		},
-		input: func(s store.Shard) any { return sample.ShardInput{Shard: s, SampleOptions: in.SampleOptions} },
+		input:    func(s store.Shard) any { return sample.ShardInput{Shard: s, SampleOptions: in.SampleOptions} },
+		endpoint: func(endpoint, model string) { in.Endpoint, in.Model = endpoint, model },
 		again: func(p *schemas.StageProgress) error {
 			in.Progress = p
 			return workflow.NewContinueAsNewError(ctx, SampleResponsesName, in)
@@ -37,29 +36,62 @@ func SampleResponses(ctx workflow.Context, in schemas.SampleResponsesInput) (sch
 	}.run(ctx, in.StageInput)
 }
 
-// JudgeResponses judges the responses of a manifest.
-func JudgeResponses(ctx workflow.Context, in schemas.JudgeResponsesInput) (schemas.StageResult, error) {
-	var calls int64
-	if in.JudgeEndpoint != "" {
-		calls = 1
-	}
-	return stage{
-		name: "judge", activity: judgeShard, queue: QueueLLM, split: schemas.SplitTrain, callsPerRow: calls,
+// JudgeResponses judges the responses of a manifest, and its judges if asked to.
+func JudgeResponses(ctx workflow.Context, in schemas.JudgeResponsesInput) (schemas.JudgeResult, error) {
+	var out schemas.JudgeResult
+	done, err := stage{
+		name: "judge", activity: judgeShard, queue: QueueLLM, split: schemas.SplitTrain, callsPerRow: judgeCalls(in.JudgeOptions),
 		needs: []string{schemas.TableTurn, schemas.TableResponse},
 		config: func() (any, error) {
-			model, err := describe(ctx, in.JudgeEndpoint, in.JudgeModel, "")
+			models, err := describeAll(ctx, judges(in.JudgeOptions)...)
 			return struct {
 				schemas.JudgeOptions
-				Identity string   `json:"identity"`
-				Versions []string `json:"versions"`
-			}{in.JudgeOptions, model, append([]string{judge.PromptVersion}, ruleVersions()...)}, err
+				Identities []string `json:"identities"`
+				Versions   []string `json:"versions"`
+			}{in.JudgeOptions, models, append(judge.PromptVersions(), ruleVersions()...)}, err
 		},
-		input: func(s store.Shard) any { return judge.ShardInput{Shard: s, JudgeOptions: in.JudgeOptions} },
+		input:    func(s store.Shard) any { return judge.ShardInput{Shard: s, JudgeOptions: in.JudgeOptions} },
+		endpoint: func(endpoint, model string) { in.JudgeEndpoint, in.JudgeModel = endpoint, model },
 		again: func(p *schemas.StageProgress) error {
 			in.Progress = p
 			return workflow.NewContinueAsNewError(ctx, JudgeResponsesName, in)
 		},
+		then: func(done schemas.StageResult) error {
+			if !in.Calibrate {
+				return nil
+			}
+			err := workflow.ExecuteActivity(withRecords(ctx, "compare the judge with the rules"), calibrateJudge, done.Manifest).Get(ctx, &out.Calibration)
+			if err != nil {
+				return err
+			}
+			// The families are in the report: together with failed shards they
+			// would outgrow a payload.
+			out.Calibration.Families = slices.DeleteFunc(out.Calibration.Families, func(f schemas.FamilyCalibration) bool { return f.Family != "" })
+			return nil
+		},
 	}.run(ctx, in.StageInput)
+	out.StageResult = done
+	return out, err
+}
+
+func judges(o schemas.JudgeOptions) []chat.DescribeModelInput {
+	return []chat.DescribeModelInput{
+		{Endpoint: o.JudgeEndpoint, Model: o.JudgeModel},
+		{Endpoint: o.SecondJudgeEndpoint, Model: o.SecondJudgeModel},
+	}
+}
+
+// judgeCalls is how many calls the judging of a response takes for each that is
+// seen first.
+func judgeCalls(o schemas.JudgeOptions) int64 {
+	calls := int64(o.JudgeVotes)
+	switch {
+	case o.JudgeEndpoint == "":
+		return 0
+	case o.SecondJudgeEndpoint != "":
+		return 2 * calls
+	}
+	return calls
 }
 
 // ReverseConstraints makes the opposites of the constraints of a manifest.
@@ -72,14 +104,20 @@ func ReverseConstraints(ctx workflow.Context, in schemas.ReverseConstraintsInput
 		name: "reverse", activity: reverseShard, queue: QueueLLM, split: schemas.SplitTrain, callsPerRow: calls,
 		needs: []string{schemas.TableTurn},
 		config: func() (any, error) {
-			model, err := describe(ctx, in.ReverseEndpoint, in.ReverseModel, "")
+			models, err := describeAll(ctx, reversers(in.ReverseOptions)...)
 			return struct {
 				schemas.ReverseOptions
-				Identity string   `json:"identity"`
-				Versions []string `json:"versions"`
-			}{in.ReverseOptions, model, append([]string{reverse.PromptVersion}, ruleVersions()...)}, err
+				Identities []string `json:"identities"`
+				Versions   []string `json:"versions"`
+			}{in.ReverseOptions, models, append([]string{reverse.PromptVersion}, ruleVersions()...)}, err
 		},
 		input: func(s store.Shard) any { return reverse.ShardInput{Shard: s, ReverseOptions: in.ReverseOptions} },
+		endpoint: func(endpoint, model string) {
+			if in.OppositeCheckEndpoint == in.ReverseEndpoint {
+				in.OppositeCheckEndpoint, in.OppositeCheckModel = endpoint, model
+			}
+			in.ReverseEndpoint, in.ReverseModel = endpoint, model
+		},
 		again: func(p *schemas.StageProgress) error {
 			in.Progress = p
 			return workflow.NewContinueAsNewError(ctx, ReverseConstraintsName, in)
@@ -87,106 +125,11 @@ func ReverseConstraints(ctx workflow.Context, in schemas.ReverseConstraintsInput
 	}.run(ctx, in.StageInput)
 }
 
-// BuildPairs builds training pairs and publishes them as a version of a data set.
-func BuildPairs(ctx workflow.Context, in schemas.BuildPairsInput) (schemas.PairResult, error) {
-	var out schemas.PairResult
-	done, err := stage{
-		name: "pair", activity: pairShard, queue: QueueIO, split: schemas.SplitTrain,
-		needs: []string{schemas.TableTurn, schemas.TableResponse, schemas.TableVerdict, schemas.TableOpposite},
-		config: func() (any, error) {
-			return struct {
-				MinMargin int      `json:"min_margin"`
-				Versions  []string `json:"versions"`
-			}{in.MinMargin, ruleVersions()}, nil
-		},
-		input: func(s store.Shard) any { return pair.ShardInput{Shard: s, PairOptions: in.PairOptions} },
-		again: func(p *schemas.StageProgress) error {
-			in.Progress = p
-			return workflow.NewContinueAsNewError(ctx, BuildPairsName, in)
-		},
-		then: func(done schemas.StageResult) error {
-			return workflow.ExecuteActivity(withRecords(ctx, "publish a version of "+in.Dataset), publishVersion,
-				pair.PublishInput{Dataset: in.Dataset, Manifest: done.Manifest}).Get(ctx, &out)
-		},
-	}.run(ctx, in.StageInput)
-	out.StageResult = done
-	return out, err
-}
-
-// ComputeReference computes the reference log-probabilities of a manifest's pairs.
-func ComputeReference(ctx workflow.Context, in schemas.ComputeReferenceInput) (schemas.StageResult, error) {
-	return gang[schemas.StageResult]{
-		name: "reference", activity: referencePairs, base: in.BaseModel, precision: in.Precision, needs: []string{schemas.TablePair},
-		config: struct {
-			MaxLength int `json:"max_length"`
-		}{in.MaxLength},
-		input: func(o store.OpenStageResult, precision string) any {
-			in.Precision = precision
-			return reference.Input{Job: o.Job, ConfigHash: o.ConfigHash, Manifest: in.Manifest, TrainOptions: in.TrainOptions}
-		},
-	}.run(ctx, in.StageInput)
-}
-
-// TrainModel trains a model on a manifest of pairs and reference values.
-func TrainModel(ctx workflow.Context, in schemas.TrainModelInput) (schemas.TrainResult, error) {
-	needs := []string{schemas.TablePair, schemas.TableReference}
-	if in.Loss == "sft" {
-		needs = needs[:1]
+func reversers(o schemas.ReverseOptions) []chat.DescribeModelInput {
+	return []chat.DescribeModelInput{
+		{Endpoint: o.ReverseEndpoint, Model: o.ReverseModel},
+		{Endpoint: o.OppositeCheckEndpoint, Model: o.OppositeCheckModel},
 	}
-	return gang[schemas.TrainResult]{
-		name: "train", activity: trainPolicy, base: in.BaseModel, precision: in.Precision, needs: needs, config: recipe(in.TrainOptions),
-		input: func(o store.OpenStageResult, precision string) any {
-			in.Precision = precision
-			return train.Input{Job: o.Job, ConfigHash: o.ConfigHash, Manifest: in.Manifest, TrainOptions: in.TrainOptions}
-		},
-	}.run(ctx, in.StageInput)
-}
-
-// EvaluateModel compares a trained model with its base on the evaluation turns
-// of a manifest.
-func EvaluateModel(ctx workflow.Context, in schemas.EvaluateModelInput) (schemas.EvaluationResult, error) {
-	var out schemas.EvaluationResult
-	in.Responses = in.EvalResponses
-	done, err := stage{
-		// The first arm's samples stand for those of both.
-		name: "evaluate", activity: evaluateShard, queue: QueueLLM, split: schemas.SplitEval, callsPerRow: 2,
-		needs: []string{schemas.TableTurn},
-		config: func() (any, error) {
-			identities := make([]string, 3)
-			for i, d := range []chat.DescribeModelInput{
-				{Endpoint: in.Endpoint, Model: in.Model},
-				{Endpoint: in.Endpoint, Model: in.TrainedModel},
-				{Endpoint: in.JudgeEndpoint, Model: in.JudgeModel},
-			} {
-				var err error
-				if identities[i], err = describe(ctx, d.Endpoint, d.Model, ""); err != nil {
-					return nil, err
-				}
-			}
-			return struct {
-				schemas.SampleOptions
-				schemas.JudgeOptions
-				Identities []string `json:"identities"`
-				Versions   []string `json:"versions"`
-			}{in.SampleOptions, in.JudgeOptions, identities, append([]string{judge.PromptVersion}, ruleVersions()...)}, nil
-		},
-		input: func(s store.Shard) any {
-			return evaluate.ShardInput{Shard: s, SampleOptions: in.SampleOptions, JudgeOptions: in.JudgeOptions, TrainedModel: in.TrainedModel}
-		},
-		again: func(p *schemas.StageProgress) error {
-			in.Progress = p
-			return workflow.NewContinueAsNewError(ctx, EvaluateModelName, in)
-		},
-		then: func(done schemas.StageResult) error {
-			err := workflow.ExecuteActivity(withRecords(ctx, "compare base and trained"), compareArms, done.Manifest).Get(ctx, &out)
-			if err != nil {
-				return err
-			}
-			return workflow.UpsertTypedSearchAttributes(ctx, AttributeScore.ValueSet(out.Trained))
-		},
-	}.run(ctx, in.StageInput)
-	out.StageResult = done
-	return out, err
 }
 
 // describe checks an endpoint and returns its model's identity, "" for none.
@@ -200,15 +143,19 @@ func describe(ctx workflow.Context, endpoint, model, evaluates string) (identity
 	return identity, err
 }
 
+// describeAll checks endpoints and returns their models' identities in order.
+func describeAll(ctx workflow.Context, models ...chat.DescribeModelInput) ([]string, error) {
+	identities := make([]string, len(models))
+	for i, m := range models {
+		var err error
+		if identities[i], err = describe(ctx, m.Endpoint, m.Model, ""); err != nil {
+			return nil, err
+		}
+	}
+	return identities, nil
+}
+
 // ruleVersions are the versions of all rule profiles: a verdict depends on them.
 func ruleVersions() []string {
 	return []string{rules.Version("rpo"), rules.Version("ifeval"), rules.Version("multi_if")}
-}
-
-// recipe is what of the options determines a trained model. The precision is the
-// node's to resolve.
-func recipe(o schemas.TrainOptions) schemas.TrainOptions {
-	o = o.Recipe()
-	o.Precision = ""
-	return o
 }

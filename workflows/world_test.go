@@ -10,9 +10,11 @@ import (
 	"go.temporal.io/sdk/activity"
 
 	"rpo/activities/chat"
+	"rpo/activities/dialogue"
 	"rpo/activities/evaluate"
 	"rpo/activities/judge"
 	"rpo/activities/pair"
+	"rpo/activities/profile"
 	"rpo/activities/reference"
 	"rpo/activities/report"
 	"rpo/activities/reverse"
@@ -47,6 +49,11 @@ type world struct {
 	attempts  map[string]map[int]int
 	calls     map[string]int
 	closed    []store.CloseStageInput
+	// given are the failed shards that each closed stage gave up.
+	given [][]schemas.ShardFailure
+	// logs has the recorded failures and retried the shards worked on again, by round.
+	logs    map[string]map[int][]schemas.ShardFailure
+	retried map[string][]int
 }
 
 type failure struct {
@@ -58,7 +65,50 @@ const forever = 1 << 30
 
 func newWorld(shards int, failures map[int]failure) *world {
 	return &world{shards: shards, failures: failures, committed: map[string]map[int]bool{},
-		attempts: map[string]map[int]int{}, calls: map[string]int{}}
+		attempts: map[string]map[int]int{}, calls: map[string]int{},
+		logs: map[string]map[int][]schemas.ShardFailure{}, retried: map[string][]int{}}
+}
+
+func roundOf(l store.FailureLog) string { return fmt.Sprintf("%s %s %d", l.Job, l.Run, l.Round) }
+
+func (w *world) record(_ context.Context, in store.RecordFailuresInput) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.logs[roundOf(in.FailureLog)] == nil {
+		w.logs[roundOf(in.FailureLog)] = map[int][]schemas.ShardFailure{}
+	}
+	w.logs[roundOf(in.FailureLog)][in.Batch] = in.Failures
+	return nil
+}
+
+func (w *world) logged(l store.FailureLog) (all []schemas.ShardFailure) {
+	for _, batch := range w.logs[roundOf(l)] {
+		all = append(all, batch...)
+	}
+	slices.SortFunc(all, func(a, b schemas.ShardFailure) int { return a.Shard - b.Shard })
+	return all
+}
+
+func (w *world) choose(ctx context.Context, in store.SelectFailedInput) (out store.SelectFailedResult, err error) {
+	w.mu.Lock()
+	var selected []int
+	if old := w.retried[roundOf(in.FailureLog)]; in.Retried < len(old) {
+		selected = append(selected, old[in.Retried:]...)
+	}
+	var kept []schemas.ShardFailure
+	for _, f := range w.logged(in.FailureLog) {
+		if (len(in.Shards) == 0 || slices.Contains(in.Shards, f.Shard)) && (len(in.Types) == 0 || slices.Contains(in.Types, f.ErrorType)) {
+			selected = append(selected, f.Shard)
+		} else {
+			kept = append(kept, f)
+		}
+	}
+	next := in.FailureLog
+	next.Round++
+	w.retried[roundOf(next)] = selected
+	w.mu.Unlock()
+	out = store.SelectFailedResult{Selected: len(selected), Kept: len(kept), First: kept[:min(len(kept), in.First)]}
+	return out, w.record(ctx, store.RecordFailuresInput{FailureLog: next, Failures: kept})
 }
 
 // number is a shard's number: they need be neither contiguous nor from zero.
@@ -168,11 +218,19 @@ func (w *world) list(_ context.Context, in store.ListShardsInput) (out store.Lis
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for i := in.Offset; i < min(in.Offset+in.Limit, w.shards); i++ {
-		if w.committed[in.Job][number(i)] {
+	var all []int
+	if in.Retry != nil {
+		all = w.retried[roundOf(*in.Retry)]
+	} else {
+		for i := range w.shards {
+			all = append(all, number(i))
+		}
+	}
+	for _, shard := range all[in.Offset:min(in.Offset+in.Limit, len(all))] {
+		if w.committed[in.Job][shard] {
 			out.Done++
 		} else {
-			out.Todo = append(out.Todo, number(i))
+			out.Todo = append(out.Todo, shard)
 		}
 	}
 	return out, nil
@@ -180,23 +238,36 @@ func (w *world) list(_ context.Context, in store.ListShardsInput) (out store.Lis
 
 // close refuses a shard that is neither committed nor given up, as the store does.
 func (w *world) close(_ context.Context, in store.CloseStageInput) (schemas.StageResult, error) {
-	out := schemas.StageResult{Stage: in.Stage, Job: in.Job, Manifest: "s3://rpo/manifests/" + in.Stage + ".json", Failed: in.Failed}
+	out := schemas.StageResult{Stage: in.Stage, Job: in.Job, Manifest: "s3://rpo/manifests/" + in.Stage + ".json"}
 	if err := w.call(closeStage); err != nil {
 		return out, err
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.closed = append(w.closed, in)
+	var failed []schemas.ShardFailure
+	if in.Failed != nil {
+		failed = w.logged(*in.Failed)
+	}
 	for i := range w.shards {
-		given := slices.ContainsFunc(in.Failed, func(f schemas.ShardFailure) bool { return f.Shard == number(i) })
+		at := slices.IndexFunc(failed, func(f schemas.ShardFailure) bool { return f.Shard == number(i) })
+		f := schemas.ShardFailure{Shard: number(i), ErrorType: string(schemas.BudgetExceeded)}
 		switch {
 		case w.committed[in.Job][number(i)]:
 			out.Shards++
 			out.Books = out.Books.Add(books())
-		case !given:
+			continue
+		case at >= 0:
+			f = failed[at]
+		case !in.GaveUp:
 			return out, schemas.Errorf(schemas.CorruptData, "shard %d has no commit record", number(i))
 		}
+		out.FailedShards++
+		if len(out.Failed) < in.List {
+			out.Failed = append(out.Failed, f)
+		}
 	}
+	w.given = append(w.given, failed)
 	out.Counts = map[string]int64{"responses": out.Books.OK * 5, "verdicts": out.Books.OK * 15}
 	return out, nil
 }
@@ -207,6 +278,30 @@ func (w *world) activities() map[string]any {
 		openStage:  w.open,
 		listShards: w.list,
 		closeStage: w.close,
+		recordFailures: func(ctx context.Context, in store.RecordFailuresInput) error {
+			if err := w.call(recordFailures); err != nil {
+				return err
+			}
+			return w.record(ctx, in)
+		},
+		selectFailed: w.choose,
+		generateShard: func(_ context.Context, in profile.ShardInput) (schemas.ShardResult, error) {
+			return w.shard(generateShard, in.Shard)
+		},
+		dialogueShard: func(_ context.Context, in dialogue.ShardInput) (schemas.ShardResult, error) {
+			return w.shard(dialogueShard, in.Shard)
+		},
+		describePersonas: func(_ context.Context, uri string) (string, error) {
+			return "personas of " + uri, w.call(describePersonas)
+		},
+		calibrateJudge: func(_ context.Context, manifest string) (schemas.CalibrationResult, error) {
+			out := schemas.CalibrationResult{Report: "s3://rpo/reports/calibration.json", Page: "s3://rpo/reports/calibration.md", Rows: 40}
+			for _, family := range []string{"", schemas.FamilyContent} {
+				share := 0.9
+				out.Families = append(out.Families, schemas.FamilyCalibration{JudgedBy: "judge judge/3", Family: family, N: 40, Accuracy: &share})
+			}
+			return out, w.call(calibrateJudge)
+		},
 		sampleShard: func(_ context.Context, in sample.ShardInput) (schemas.ShardResult, error) {
 			return w.shard(sampleShard, in.Shard)
 		},

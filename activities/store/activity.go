@@ -137,6 +137,9 @@ type ListShardsInput struct {
 	// Offset counts the shards of the split, committed ones included.
 	Offset int `json:"offset"`
 	Limit  int `json:"limit"`
+	// Retry, if not nil, limits the list to what that round works on again; Offset
+	// counts these.
+	Retry *FailureLog `json:"retry,omitempty"`
 }
 
 // ListShardsResult is one page: Todo are the numbers of the shards to work on.
@@ -155,13 +158,22 @@ func (a *Activities) ListShards(ctx context.Context, in ListShardsInput) (ListSh
 	if err != nil {
 		return ListShardsResult{}, err
 	}
-	all := splitShards(m, in.Split)
+	var all []int
+	if in.Retry != nil {
+		if all, err = a.retried(ctx, *in.Retry); err != nil {
+			return ListShardsResult{}, err
+		}
+	} else {
+		for _, s := range splitShards(m, in.Split) {
+			all = append(all, s.Shard)
+		}
+	}
 	var out ListShardsResult
-	for _, s := range all[min(in.Offset, len(all)):min(in.Offset+in.Limit, len(all))] {
-		if committed[s.Shard] {
+	for _, number := range all[min(in.Offset, len(all)):min(in.Offset+in.Limit, len(all))] {
+		if committed[number] {
 			out.Done++
 		} else {
-			out.Todo = append(out.Todo, s.Shard)
+			out.Todo = append(out.Todo, number)
 		}
 	}
 	return out, nil
@@ -173,9 +185,13 @@ type CloseStageInput struct {
 	Stage    string `json:"stage"`
 	Manifest string `json:"manifest"`
 	Split    string `json:"split"`
-	// Failed are the shards that were given up. One that was committed all the
-	// same (its acknowledgement was lost) counts as done.
-	Failed []schemas.ShardFailure `json:"failed,omitempty"`
+	// Failed, if not nil, names the shards that failed and are given up. One that
+	// was committed all the same (its acknowledgement was lost) counts as done.
+	Failed *FailureLog `json:"failed,omitempty"`
+	// GaveUp gives up all others that are not committed, since the budget is reached.
+	GaveUp bool `json:"gave_up,omitempty"`
+	// List is how many failed shards the result lists.
+	List int `json:"list"`
 }
 
 // CloseStage writes the stage's manifest from its commit records and sums their
@@ -194,16 +210,28 @@ func (a *Activities) CloseStage(ctx context.Context, in CloseStageInput) (schema
 	for _, r := range records {
 		byNumber[r.Shard] = r
 	}
+	var failures []schemas.ShardFailure
+	if in.Failed != nil {
+		if failures, err = a.failures(ctx, *in.Failed); err != nil {
+			return schemas.StageResult{}, err
+		}
+	}
 	m := schemas.Manifest{Job: in.Job, Stage: in.Stage, Counts: map[string]int64{}}
 	out := schemas.StageResult{Stage: in.Stage, Job: in.Job}
 	for _, s := range splitShards(parent, in.Split) {
 		r, ok := byNumber[s.Shard]
 		if !ok {
-			i := slices.IndexFunc(in.Failed, func(f schemas.ShardFailure) bool { return f.Shard == s.Shard })
-			if i < 0 {
+			f := schemas.ShardFailure{Shard: s.Shard, ErrorType: string(schemas.BudgetExceeded), Message: "not worked on: the budget was reached"}
+			i, failed := slices.BinarySearchFunc(failures, s.Shard, func(f schemas.ShardFailure, shard int) int { return f.Shard - shard })
+			switch {
+			case failed:
+				f = failures[i]
+			case !in.GaveUp:
 				return out, schemas.Errorf(schemas.CorruptData, "close stage %s of job %s: shard %d has no commit record", in.Stage, in.Job, s.Shard)
 			}
-			out.Failed = append(out.Failed, in.Failed[i])
+			if out.FailedShards++; out.FailedShards <= in.List {
+				out.Failed = append(out.Failed, f)
+			}
 			continue
 		}
 		m.Shards = append(m.Shards, schemas.ManifestShard{Shard: s.Shard, Split: r.Split, Objects: r.Outputs})
@@ -219,10 +247,11 @@ func (a *Activities) CloseStage(ctx context.Context, in CloseStageInput) (schema
 	return out, err
 }
 
+// splitShards are the shards of a split, "" for all.
 func splitShards(m schemas.Manifest, split string) []schemas.ManifestShard {
 	var out []schemas.ManifestShard
 	for _, s := range m.Shards {
-		if s.Split == split {
+		if split == "" || s.Split == split {
 			out = append(out, s)
 		}
 	}

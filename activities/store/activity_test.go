@@ -196,12 +196,16 @@ func TestAStageClosesWithAllItsShardsOrNotAtAll(t *testing.T) {
 		t.Fatalf("a lost shard: %v", err)
 	}
 	// Shard 2 was given up, but its commit had happened.
-	in.Failed = []schemas.ShardFailure{{Shard: 1, ErrorType: "Overloaded", Message: "down"}, {Shard: 2, ErrorType: "Overloaded", Message: "down"}}
+	failures := []schemas.ShardFailure{{Shard: 1, ErrorType: "Overloaded", Message: "down"}, {Shard: 2, ErrorType: "Overloaded", Message: "down"}}
+	in.Failed, in.List = &store.FailureLog{Job: shard.Job, Stage: "copy", Run: "run"}, 20
+	if err := a.RecordFailures(t.Context(), store.RecordFailuresInput{FailureLog: *in.Failed, Failures: failures}); err != nil {
+		t.Fatal(err)
+	}
 	out, err := a.CloseStage(t.Context(), in)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if out.Shards != 2 || out.Books != (schemas.Books{In: 4, OK: 4}) || out.Calls != 4 || out.Counts["rows"] != 4 || !slices.Equal(out.Failed, in.Failed[:1]) {
+	if out.Shards != 2 || out.Books != (schemas.Books{In: 4, OK: 4}) || out.Calls != 4 || out.Counts["rows"] != 4 || !slices.Equal(out.Failed, failures[:1]) {
 		t.Errorf("closed %+v", out)
 	}
 	m, err := store.GetManifest(t.Context(), s, out.Manifest)

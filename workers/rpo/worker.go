@@ -17,9 +17,11 @@ import (
 	"go.temporal.io/sdk/worker"
 
 	"rpo/activities/chat"
+	"rpo/activities/dialogue"
 	"rpo/activities/evaluate"
 	"rpo/activities/judge"
 	"rpo/activities/pair"
+	"rpo/activities/profile"
 	"rpo/activities/reference"
 	"rpo/activities/report"
 	"rpo/activities/reverse"
@@ -157,6 +159,8 @@ func activities(c config, s store.Store, m chat.Models, namespace string) []any 
 		&chat.Activities{Models: m},
 		&sample.Activities{Store: s, Models: m},
 		&judge.Activities{Store: s, Models: m},
+		&profile.Activities{Store: s, Models: m},
+		&dialogue.Activities{Store: s, Models: m},
 		&reverse.Activities{Store: s, Models: m},
 		&pair.Activities{Store: s},
 		&reference.Activities{Store: s, Node: node},
