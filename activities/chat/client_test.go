@@ -24,6 +24,14 @@ var echo = scripted.PerChoice(func(p scripted.Parsed, seed int64) string {
 	return fmt.Sprintf("%s seed %d", p.Last(), seed)
 })
 
+// narrow is echo with a context of 100 words.
+func narrow(p scripted.Parsed) scripted.Reply {
+	if len(strings.Fields(p.Last())) >= 100 {
+		return scripted.Refuse(400, "'max_tokens' is too large: this model's maximum context length is 100 tokens, which is not supported to be more")
+	}
+	return echo(p)
+}
+
 // open makes a client that does not really wait between attempts.
 func open(t *testing.T, url string, change ...func(*chat.Endpoint)) (*chat.Client, *chat.Waits) {
 	t.Helper()
@@ -71,7 +79,7 @@ func TestTheClientPassesTheAcceptanceSuite(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, stream %v", name, stream), func(t *testing.T) {
 				t.Setenv("SAMPLER_KEY", config.Key)
 				chattest.Run(t, func(t *testing.T) chat.Completer {
-					server := scripted.Start(t, config, echo)
+					server := scripted.Start(t, config, narrow)
 					client, _ := open(t, server.URL, func(e *chat.Endpoint) {
 						e.Stream = stream
 						if config.Key != "" {
@@ -79,7 +87,7 @@ func TestTheClientPassesTheAcceptanceSuite(t *testing.T) {
 						}
 					})
 					return client
-				}, chattest.Options{Reproducible: true, Schema: config.Schema < scripted.SchemaIgnored})
+				}, chattest.Options{Reproducible: true, Schema: config.Schema < scripted.SchemaIgnored, Context: 100})
 			})
 		}
 	}

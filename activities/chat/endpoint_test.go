@@ -2,6 +2,7 @@ package chat_test
 
 import (
 	"encoding/json"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -15,12 +16,14 @@ import (
 )
 
 func TestAnEndpointSurvivesJSON(t *testing.T) {
-	text := `{"name":"judge","url":"http://localhost:8000/v1","model":"m","key_env":"JUDGE_KEY","timeout":"1m30s"}`
+	text := `{"name":"judge","url":"http://localhost:8000/v1","model":"m","key_env":"JUDGE_KEY","timeout":"1m30s","revision":"2026-10",` +
+		`"price":{"prompt":2.5,"completion":10},"stream":true,"idle_timeout":"20s","replicas":["http://h2/v1"]}`
 	var e chat.Endpoint
 	if err := json.Unmarshal([]byte(text), &e); err != nil {
 		t.Fatal(err)
 	}
-	if want := (chat.Endpoint{Name: "judge", URL: "http://localhost:8000/v1", Model: "m", KeyEnv: "JUDGE_KEY", Timeout: 90 * time.Second}); !reflect.DeepEqual(e, want) {
+	if want := (chat.Endpoint{Name: "judge", URL: "http://localhost:8000/v1", Model: "m", KeyEnv: "JUDGE_KEY", Timeout: 90 * time.Second,
+		Revision: "2026-10", Price: chat.Price{Prompt: 2.5, Completion: 10}, Stream: true, IdleTimeout: 20 * time.Second, Replicas: []string{"http://h2/v1"}}); !reflect.DeepEqual(e, want) {
 		t.Errorf("read %+v, want %+v", e, want)
 	}
 	if again, err := json.Marshal(e); err != nil || string(again) != text {
@@ -30,9 +33,11 @@ func TestAnEndpointSurvivesJSON(t *testing.T) {
 
 func TestAnEndpointRefusesUnknownKeysAndBareNumbers(t *testing.T) {
 	for text, says := range map[string]string{
-		`{"name":"j","key":"sk-1"}`:     `unknown field "key"`,
-		`{"name":"j","timeout":30}`:     "timeout",
-		`{"name":"j","timeout":"half"}`: `"half" is not a duration`,
+		`{"name":"j","key":"sk-1"}`:        `unknown field "key"`,
+		`{"name":"j","timeout":30}`:        "timeout",
+		`{"name":"j","timeout":"half"}`:    `"half" is not a duration`,
+		`{"name":"j","idle_timeout":"1"}`:  `idle_timeout "1" is not a duration`,
+		`{"name":"j","price":{"input":1}}`: `unknown field "input"`,
 	} {
 		var e chat.Endpoint
 		if err := json.Unmarshal([]byte(text), &e); err == nil || !strings.Contains(err.Error(), says) {
@@ -55,11 +60,26 @@ func TestNewRefusesWhatCannotBeAnEndpoint(t *testing.T) {
 		"whole path":     {chat.Endpoint{Name: "j", URL: "http://h/v1/chat/completions/"}, "before it"},
 		"two keys":       {chat.Endpoint{Name: "j", URL: "http://h/v1", KeyEnv: "A", KeyFile: "b"}, "name one"},
 		"negative limit": {chat.Endpoint{Name: "j", URL: "http://h/v1", Timeout: -1}, "must be positive"},
+		"negative pause": {chat.Endpoint{Name: "j", URL: "http://h/v1", IdleTimeout: -1}, "idle_timeout is -1ns, must be positive"},
+		"negative price": {chat.Endpoint{Name: "j", URL: "http://h/v1", Price: chat.Price{Completion: -1}}, "must be at least 0"},
+		"price of NaN":   {chat.Endpoint{Name: "j", URL: "http://h/v1", Price: chat.Price{Prompt: math.NaN()}}, "must be at least 0"},
+		"two revisions":  {chat.Endpoint{Name: "j", URL: "http://h/v1", Revision: "a@b"}, "not one word"},
+		"bad replica":    {chat.Endpoint{Name: "j", URL: "http://h/v1", Replicas: []string{"http://u:hunter2@g/v1"}}, "replicas[0] holds credentials"},
+		"same replica":   {chat.Endpoint{Name: "j", URL: "http://h/v1", Replicas: []string{"http://g/v1", "http://h/v1/"}}, "replicas[1] is http://h/v1, which is named before"},
 	} {
 		_, err := chat.New(test.endpoint)
 		if schemas.TypeOf(err) != schemas.InvalidInput || !strings.Contains(err.Error(), test.says) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestTheRevisionIsPartOfTheIdentity(t *testing.T) {
+	if got := (chat.Endpoint{Model: "m"}).Identity(); got != "m" {
+		t.Errorf("without a revision: %s", got)
+	}
+	if got := (chat.Endpoint{Model: "m", Revision: "7"}).Identity(); got != "m@7" {
+		t.Errorf("with a revision: %s", got)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -84,14 +85,19 @@ func TestAConfigurationIsCheckedBeforeItIsUsed(t *testing.T) {
 		`[]`:                       `want one object`,
 		`{"device": "tpu"}`:        `device "tpu" is not cpu or cuda`,
 		`{"endpoints": {"e": {}}}`: `endpoint "e" needs either url or serve`,
-		`{"endpoints": {"e": {"url": "http://h/v1", "serve": {"model": "m"}}}, "models": {"m": "m"}}`: `endpoint "e" needs either url or serve`,
-		`{"endpoints": {"e": {"serve": {"model": "m"}}}}`:                                             `endpoint "e" serves model "m", which is not under models`,
-		`{"endpoints": {"e": {"url": "http://h/v1", "concurrency": -1}}}`:                             `endpoint "e": concurrency is negative`,
-		`{"endpoints": {"e": {"url": "h:80"}}}`:                                                       `endpoint "e"`,
-		`{"endpoints": {"e": {"url": "http://h/v1/chat/completions"}}}`:                               `give the base before it`,
-		`{"endpoints": {"e": {"url": "http://h/v1", "key_env": "A", "key_file": "b"}}}`:               `both key_env and key_file`,
-		`{"endpoints": {"e": {"url": "http://h/v1", "timeout": 5}}}`:                                  `want a duration such as "30m"`,
-		`{"endpoints": {"e": {"url": "http://h/v1", "key": "sk-secret"}}}`:                            `unknown field "key"`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "serve": {"model": "m"}}}, "models": {"m": "m"}}`:        `endpoint "e" needs either url or serve`,
+		`{"endpoints": {"e": {"serve": {"model": "m"}}}}`:                                                    `endpoint "e" serves model "m", which is not under models`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "concurrency": -1}}}`:                                    `endpoint "e": concurrency is negative`,
+		`{"endpoints": {"e": {"url": "h:80"}}}`:                                                              `endpoint "e"`,
+		`{"endpoints": {"e": {"url": "http://h/v1/chat/completions"}}}`:                                      `give the base before it`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "key_env": "A", "key_file": "b"}}}`:                      `both key_env and key_file`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "timeout": 5}}}`:                                         `want a duration such as "30m"`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "price": {"prompt": -1}}}}`:                              `must be at least 0 per million`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "price": {"input": 1}}}}`:                                `unknown field "input"`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "replicas": ["h2"]}}}`:                                   `replicas[0] "h2" is not an http or https address`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "idle_timeout": "0.5"}}}`:                                `duration`,
+		`{"endpoints": {"e": {"serve": {"model": "m"}, "replicas": ["http://h/v1"]}}, "models": {"m": "m"}}`: `replicas go with url`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "key": "sk-secret"}}}`:                                   `unknown field "key"`,
 	} {
 		_, dir, err := configured(t, text)
 		if schemas.TypeOf(err) != schemas.InvalidInput || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), filepath.Join(dir, "worker.json")) {
@@ -103,6 +109,27 @@ func TestAConfigurationIsCheckedBeforeItIsUsed(t *testing.T) {
 	}
 	if _, err := loadConfig(filepath.Join(t.TempDir(), "none.json")); schemas.TypeOf(err) != schemas.NotFound || !strings.Contains(err.Error(), "none.json") {
 		t.Errorf("a missing file gives %v", err)
+	}
+}
+
+func TestEveryFieldOfARemoteEndpointReachesItsClient(t *testing.T) {
+	c, _, err := configured(t, `{"endpoints": {"e": {"url": "http://h/v1", "model": "m", "key_env": "K", "timeout": "7s", "revision": "r",
+		"price": {"prompt": 1, "completion": 2}, "stream": true, "idle_timeout": "3s", "replicas": ["http://h2/v1"]}}}`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := chat.Endpoint{Name: "e", URL: "http://h/v1", Model: "m", KeyEnv: "K", Timeout: 7 * time.Second, Revision: "r",
+		Price: chat.Price{Prompt: 1, Completion: 2}, Stream: true, IdleTimeout: 3 * time.Second, Replicas: []string{"http://h2/v1"}}
+	if got := c.Endpoints["e"].remote("e"); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+}
+
+func TestTheExampleConfigurationIsValid(t *testing.T) {
+	t.Setenv("RPO_BUCKET", "")
+	c, err := loadConfig("../../examples/worker-vllm.json")
+	if err != nil || len(c.Endpoints["policy"].Replicas) != 1 || c.Endpoints["judge"].Price.Completion == 0 {
+		t.Errorf("%+v, %v", c.Endpoints, err)
 	}
 }
 

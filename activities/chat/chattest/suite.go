@@ -29,6 +29,8 @@ type Options struct {
 	Batches bool
 	// Schema endpoints constrain the reply to a JSON schema.
 	Schema bool
+	// Context, if not 0, is a number of tokens that no prompt may have.
+	Context int
 }
 
 // Run checks a Completer. open is called once per subtest.
@@ -48,8 +50,12 @@ func Run(t *testing.T, open func(t *testing.T) chat.Completer, o Options) {
 		{"text of several scripts goes through", s.scripts},
 		{"equal requests get equal replies", s.reproducible},
 		{"a schema constrains the reply", s.schema},
+		{"a reply ends before a stop text", s.stop},
+		{"affinity changes no reply", s.affinity},
 		{"calls at the same time do not mix", s.concurrent},
 		{"a cancelled call returns the reason", s.cancelled},
+		{"a call past its deadline returns the reason", s.late},
+		{"a prompt longer than the context is that request's own fault", s.tooLong},
 		{"an impossible request is refused as invalid input", s.invalid},
 	} {
 		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
@@ -165,6 +171,40 @@ func (s suite) schema(t *testing.T, c chat.Completer) {
 	}
 }
 
+func (s suite) stop(t *testing.T, c chat.Completer) {
+	if !s.Reproducible {
+		t.Log("not asked of this endpoint")
+		return
+	}
+	req := s.request("Name three animals.")
+	whole := []rune(s.complete(t, c, req).Choices[0].Text)
+	if len(whole) < 3 {
+		t.Fatalf("the reply %q is too short to be stopped", string(whole))
+	}
+	text, middle := string(whole), string(whole[len(whole)/2])
+	req.Stop = []string{middle}
+	got := s.complete(t, c, req).Choices[0]
+	if want := text[:strings.Index(text, middle)]; got.Text != want || got.FinishReason != "stop" {
+		t.Errorf("stopped at %q, %q became %q (%s), want %q", middle, text, got.Text, got.FinishReason, want)
+	}
+}
+
+func (s suite) affinity(t *testing.T, c chat.Completer) {
+	if !s.Reproducible {
+		t.Log("not asked of this endpoint")
+		return
+	}
+	req := s.request("Name three animals.")
+	req.N = 2
+	want := s.complete(t, c, req)
+	for _, affinity := range []string{"a", "b", "another dialogue"} {
+		req.Affinity = affinity
+		if got := s.complete(t, c, req); got.Choices[0] != want.Choices[0] || got.Choices[1] != want.Choices[1] {
+			t.Errorf("affinity %q: %+v, want %+v", affinity, got.Choices, want.Choices)
+		}
+	}
+}
+
 func (s suite) concurrent(t *testing.T, c chat.Completer) {
 	const calls = 8
 	var group sync.WaitGroup
@@ -201,6 +241,30 @@ func (s suite) cancelled(t *testing.T, c chat.Completer) {
 	mustBeTyped(t, err)
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("error %v does not match context.Canceled", err)
+	}
+}
+
+func (s suite) late(t *testing.T, c chat.Completer) {
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now().Add(-time.Second))
+	defer cancel()
+	_, err := c.Complete(ctx, s.request("Name a colour."))
+	mustBeTyped(t, err)
+	if !errors.Is(err, context.DeadlineExceeded) || !schemas.Retryable(err) {
+		t.Errorf("error %v does not match context.DeadlineExceeded or is not retryable", err)
+	}
+}
+
+func (s suite) tooLong(t *testing.T, c chat.Completer) {
+	if s.Context == 0 {
+		t.Log("not asked of this endpoint")
+		return
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	got, err := c.Complete(ctx, s.request(strings.Repeat("word ", s.Context)))
+	mustBeTyped(t, err)
+	if err == nil || schemas.TypeOf(err) != schemas.InvalidInput || !chat.RowError(err) || len(got.Choices) != 0 {
+		t.Errorf("%d choices and error %v", len(got.Choices), err)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -308,10 +309,24 @@ func (s *Server) decide(r *http.Request, p Parsed, digest [sha256.Size]byte, inv
 		return *refusal
 	}
 	reply := s.handler(p)
+	if len(p.Stop) > 0 {
+		reply.Texts = stopped(reply.Texts, p.Stop)
+	}
 	if most := s.config.MaxChoices; most > 0 && len(reply.Texts) > most {
 		reply.Texts = reply.Texts[:most]
 	}
 	return reply
+}
+
+// stopped cuts each text before the first of the stops in it.
+func stopped(texts, stops []string) []string {
+	out := slices.Clone(texts)
+	for i := range out {
+		for _, stop := range stops {
+			out[i], _, _ = strings.Cut(out[i], stop)
+		}
+	}
+	return out
 }
 
 func (s *Server) authorized(r *http.Request) bool {
