@@ -150,32 +150,38 @@ func TestAReplyThatStopsMeetsTheIdleTimeout(t *testing.T) {
 			"stuck":           {Texts: []string{"one two three four"}, Stick: true},
 			"slower than due": {Texts: []string{"one two three four"}, Trickle: time.Minute},
 		} {
-			server := scripted.New(t, func(scripted.Parsed) scripted.Reply { return reply })
-			client, _ := open(t, server.URL, func(e *chat.Endpoint) { e.Stream, e.IdleTimeout = stream, 30*time.Millisecond })
-			_, err := client.Complete(t.Context(), ask(1))
-			if schemas.TypeOf(err) != schemas.Overloaded || !strings.Contains(err.Error(), "not a byte for 30ms") {
-				t.Errorf("%s, stream %v: %v", name, stream, err)
-			}
-			limit, stop := context.WithTimeout(t.Context(), 10*time.Second)
-			if err := server.Await(limit, func(s scripted.Stats) bool { return s.Abandoned == 5 && s.InFlight == 0 }); err != nil {
-				t.Errorf("%s, stream %v: the server still holds requests: %+v", name, stream, server.Stats())
-			}
-			stop()
+			t.Run(fmt.Sprintf("%s, stream %v", name, stream), func(t *testing.T) {
+				t.Parallel()
+				server := scripted.New(t, func(scripted.Parsed) scripted.Reply { return reply })
+				client, _ := open(t, server.URL, func(e *chat.Endpoint) { e.Stream, e.IdleTimeout = stream, 200 * time.Millisecond })
+				_, err := client.Complete(t.Context(), ask(1))
+				if schemas.TypeOf(err) != schemas.Overloaded || !strings.Contains(err.Error(), "not a byte for 200ms") {
+					t.Error(err)
+				}
+				limit, stop := context.WithTimeout(t.Context(), 10*time.Second)
+				defer stop()
+				if err := server.Await(limit, func(s scripted.Stats) bool { return s.Abandoned == 5 && s.InFlight == 0 }); err != nil {
+					t.Errorf("the server still holds requests: %+v", server.Stats())
+				}
+			})
 		}
 	}
 }
 
-func TestAnIdleTimeoutDoesNotBoundThewaitForTheFirstByteNorASteadyStream(t *testing.T) {
+func TestAnIdleTimeoutDoesNotBoundTheWaitForTheFirstByteNorASteadyReply(t *testing.T) {
 	for name, reply := range map[string]scripted.Reply{
-		"a late reply":    {Texts: []string{"late"}, Delay: 150 * time.Millisecond},
-		"a steady stream": {Texts: []string{"one two three four five six"}, Trickle: 20 * time.Millisecond},
+		"a late reply":   {Texts: []string{"late"}, Delay: 900 * time.Millisecond},
+		"a steady reply": {Texts: []string{"one two three four five six"}, Trickle: 120 * time.Millisecond},
 	} {
 		for _, stream := range []bool{false, true} {
-			server := scripted.New(t, func(scripted.Parsed) scripted.Reply { return reply })
-			client, _ := open(t, server.URL, func(e *chat.Endpoint) { e.Stream, e.IdleTimeout = stream, 100*time.Millisecond })
-			if got, err := client.Complete(t.Context(), ask(1)); err != nil || got.Calls != 1 || got.Choices[0].Text != reply.Texts[0] {
-				t.Errorf("%s, stream %v: %+v, %v", name, stream, got, err)
-			}
+			t.Run(fmt.Sprintf("%s, stream %v", name, stream), func(t *testing.T) {
+				t.Parallel()
+				server := scripted.New(t, func(scripted.Parsed) scripted.Reply { return reply })
+				client, _ := open(t, server.URL, func(e *chat.Endpoint) { e.Stream, e.IdleTimeout = stream, 700 * time.Millisecond })
+				if got, err := client.Complete(t.Context(), ask(1)); err != nil || got.Calls != 1 || got.Choices[0].Text != reply.Texts[0] {
+					t.Errorf("%+v, %v", got, err)
+				}
+			})
 		}
 	}
 }
