@@ -43,6 +43,8 @@ type Config struct {
 	// IgnoreSeed answers equal probes differently. It does not change replies,
 	// which are the handler's.
 	IgnoreSeed bool
+	// Queue, if not nil, says what the server takes and how long it works.
+	Queue *Queue
 }
 
 // SchemaKind says what the server does with response_format.
@@ -86,6 +88,7 @@ type Server struct {
 
 	config  Config
 	handler func(Parsed) Reply
+	queue   *queue
 	http    *httptest.Server
 
 	connections atomic.Int64
@@ -111,6 +114,9 @@ func Start(t TB, config Config, handler func(Parsed) Reply) *Server {
 		config: config, handler: handler,
 		changed: make(chan struct{}), released: make(chan struct{}),
 		answered: map[[sha256.Size]byte]bool{}, seen: map[[sha256.Size]byte]bool{},
+	}
+	if config.Queue != nil {
+		s.queue = newQueue(*config.Queue)
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /v1/models", s.models)
@@ -246,6 +252,15 @@ func (s *Server) completions(w http.ResponseWriter, r *http.Request) {
 	if reply.Delay > 0 && !wait(r, nil, reply.Delay) || reply.Hang && !wait(r, released, 0) {
 		abandoned()
 		return
+	}
+	if s.queue != nil && reply.Status < http.StatusBadRequest {
+		switch s.queue.serve(r.Context(), tokensOf(reply)) {
+		case servedNot:
+			reply = s.queue.refusal()
+		case servedGone:
+			abandoned()
+			return
+		}
 	}
 	settled := func() {
 		s.count(func(c *Stats) {
