@@ -112,9 +112,13 @@ func judgeModel(p scripted.Parsed) scripted.Reply {
 	return scripted.Say(string(data))
 }
 
+// reverseModel writes opposites and approves of them.
 func reverseModel(p scripted.Parsed) scripted.Reply {
-	_, rest, _ := strings.Cut(p.Last(), ">\n")
-	text, _, _ := strings.Cut(rest, "\n</")
+	if p.SchemaName == "check" {
+		return scripted.Say(`{"reason": "", "exclusive": true, "exhaustive": true, "definite": true}`)
+	}
+	_, rest, _ := strings.Cut(p.Last(), "constraint: \"")
+	text, _, _ := strings.Cut(rest, "\"\n")
 	data, err := json.Marshal(map[string]string{"opposite": "Never: " + text})
 	if err != nil {
 		panic(err)

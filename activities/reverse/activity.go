@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"slices"
-	"sync"
 
 	"rpo/activities/chat"
 	"rpo/activities/store"
@@ -34,16 +33,12 @@ func (a *Activities) ReverseShard(ctx context.Context, in ShardInput) (schemas.S
 			return err
 		}
 		constraints := Triggered(turns)
-		var m chat.Model
-		if in.ReverseEndpoint != "" && slices.ContainsFunc(constraints, func(c schemas.Constraint) bool { return c.Rule.IsZero() }) {
-			var release func()
-			if m, release, err = a.Models.Model(ctx, chat.Use{
-				Endpoint: in.ReverseEndpoint, Model: in.ReverseModel, Generation: in.Generation, Meter: meter}); err != nil {
-				return err
-			}
-			defer release()
+		team, release, err := a.team(ctx, in, constraints, meter)
+		if err != nil {
+			return err
 		}
-		rows, err := Shard(ctx, a.Store, m, meter, constraints, w)
+		defer release()
+		rows, err := Shard(ctx, team, meter, constraints, w)
 		if err != nil {
 			return err
 		}
@@ -51,6 +46,29 @@ func (a *Activities) ReverseShard(ctx context.Context, in ShardInput) (schemas.S
 		return store.PutTable(ctx, w, schemas.TableOpposite, rows)
 	})
 	return meter.Result(r, reused, err)
+}
+
+// team finds the models if any of the constraints needs them.
+func (a *Activities) team(ctx context.Context, in ShardInput, constraints []schemas.Constraint, meter *chat.Meter) (Team, func(), error) {
+	in.ReverseOptions.SetDefaults()
+	if in.ReverseEndpoint == "" || !slices.ContainsFunc(constraints, func(c schemas.Constraint) bool { return c.Rule.IsZero() }) {
+		return Team{}, func() {}, nil
+	}
+	writer, release, err := a.Models.Model(ctx, chat.Use{
+		Endpoint: in.ReverseEndpoint, Model: in.ReverseModel, Generation: in.Generation, Meter: meter})
+	if err != nil {
+		return Team{}, nil, err
+	}
+	if in.OppositeCheckEndpoint == in.ReverseEndpoint && in.OppositeCheckModel == in.ReverseModel {
+		return Team{writer, writer}, release, nil
+	}
+	checker, done, err := a.Models.Model(ctx, chat.Use{
+		Endpoint: in.OppositeCheckEndpoint, Model: in.OppositeCheckModel, Generation: in.Generation, Meter: meter})
+	if err != nil {
+		release()
+		return Team{}, nil, err
+	}
+	return Team{writer, checker}, func() { done(); release() }, nil
 }
 
 // Triggered returns every constraint that some turn triggers, once, in order.
@@ -68,57 +86,47 @@ func Triggered(turns []schemas.Turn) []schemas.Constraint {
 	return out
 }
 
-// Shard reverses the constraints, by rule or by model, and keeps their order.
-func Shard(ctx context.Context, s store.Store, m chat.Model, meter *chat.Meter, constraints []schemas.Constraint, w *store.Work) ([]schemas.Opposite, error) {
+// Shard reverses the constraints, by rule or by model, and keeps their order. A
+// constraint that no opposite could be found for is marked irreversible.
+func Shard(ctx context.Context, team Team, meter *chat.Meter, constraints []schemas.Constraint, w *store.Work) ([]schemas.Opposite, error) {
 	opposites := make([]schemas.Opposite, len(constraints))
 	failures := make([]error, len(constraints))
-	var asked []int
+	var cases []*reversal
+	byDemand := map[demand]*reversal{}
 	for i, c := range constraints {
+		d := demand{c.Text, c.Trigger}
 		switch {
 		case !c.Rule.IsZero():
 			opposites[i], failures[i] = ByRule(c)
-		case m.Completer == nil:
+		case team.Writer.Completer == nil:
 			failures[i] = schemas.Errorf(schemas.InvalidInput, "constraint %s has no rule and no reverse_endpoint was given: name one", c.ConstraintID)
-		default:
-			asked = append(asked, i)
+		case byDemand[d] == nil:
+			byDemand[d] = &reversal{demand: d}
+			cases = append(cases, byDemand[d])
 		}
 	}
-	var mu sync.Mutex
-	done, settled := 0, 0
-	err := m.Each(ctx, len(asked), func(ctx context.Context, k int) error {
-		i := asked[k]
-		o, replied, err := ByModel(ctx, s, m, constraints[i])
-		mu.Lock()
-		defer mu.Unlock()
-		done++
-		meter.Beat(ctx, done, len(asked))
-		opposites[i], failures[i] = o, err
-		if err == nil || replied {
-			settled++
-		}
-		if err != nil && !chat.RowError(err) {
-			return err
-		}
-		return nil
-	})
-	if err != nil {
+	if err := team.reverse(ctx, meter, cases); err != nil {
 		return nil, err
 	}
-	if len(asked) > 0 && settled == 0 {
-		// The model replied to none: that is its fault, not the constraints'.
-		return nil, failures[asked[0]]
-	}
 	var rows []schemas.Opposite
+	var without int64
 	for i, c := range constraints {
 		w.Record.Books.In++
+		if r := byDemand[demand{c.Text, c.Trigger}]; r != nil && c.Rule.IsZero() {
+			opposites[i], failures[i] = r.row(c, team.reversedBy())
+		}
 		if failures[i] != nil {
 			request, _ := json.Marshal(c)
 			w.Quarantine("constraint", c.ConstraintID, failures[i], string(request))
 			continue
 		}
+		if opposites[i].Irreversible != nil {
+			without++
+		}
 		w.Record.Books.OK++
 		rows = append(rows, opposites[i])
 	}
-	w.Count("opposites", int64(len(rows)))
+	w.Count("opposites", int64(len(rows))-without)
+	w.Count("irreversible", without)
 	return rows, nil
 }

@@ -3,8 +3,9 @@ package reverse_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
+	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -26,14 +27,72 @@ func opposite(text string) scripted.Reply {
 	return scripted.Say(string(data))
 }
 
-// constraint is the text between the tags of a request.
-func constraint(p scripted.Parsed) string {
-	_, rest, _ := strings.Cut(p.Last(), ">\n")
-	text, _, _ := strings.Cut(rest, "\n</material-")
-	return text
+// asked is what a request holds: its material by name, several refusals in order.
+type asked struct {
+	constraint, condition, opposite string
+	refused, reasons                []string
 }
 
-func notSo(p scripted.Parsed) scripted.Reply { return opposite("Do not: " + constraint(p)) }
+var fence = regexp.MustCompile(`(?s)^<(material-[0-9a-f]{16})>\n(.*)</(material-[0-9a-f]{16})>$`)
+
+func read(t *testing.T, p scripted.Parsed) asked {
+	t.Helper()
+	var out asked
+	m := fence.FindStringSubmatch(p.Last())
+	if m == nil || m[1] != m[3] || strings.Contains(m[2], m[1]) || !strings.Contains(p.System(), "<"+m[1]+">") {
+		t.Errorf("the material does not stand between its tags: %q", p.Last())
+		return out
+	}
+	for line := range strings.Lines(m[2]) {
+		name, quoted, _ := strings.Cut(line, ": ")
+		var text string
+		if err := json.Unmarshal([]byte(quoted), &text); err != nil {
+			t.Errorf("line %q: %v", line, err)
+		}
+		switch name {
+		case "constraint":
+			out.constraint = text
+		case "condition":
+			out.condition = text
+		case "opposite":
+			out.opposite = text
+		case "refused":
+			out.refused = append(out.refused, text)
+		case "reason":
+			out.reasons = append(out.reasons, text)
+		default:
+			t.Errorf("line %q", line)
+		}
+	}
+	return out
+}
+
+// finds is a check's reply.
+func finds(exclusive, exhaustive, definite bool, reason string) scripted.Reply {
+	data, err := json.Marshal(map[string]any{"reason": reason, "exclusive": exclusive, "exhaustive": exhaustive, "definite": definite})
+	if err != nil {
+		panic(err)
+	}
+	return scripted.Say(string(data))
+}
+
+// model writes opposites by write and checks them by check; nil approves of all.
+func model(t *testing.T, write, check func(asked) scripted.Reply) func(scripted.Parsed) scripted.Reply {
+	return func(p scripted.Parsed) scripted.Reply {
+		q := read(t, p)
+		switch {
+		case p.SchemaName == "opposite":
+			return write(q)
+		case p.SchemaName == "check" && check != nil:
+			return check(q)
+		case p.SchemaName != "check":
+			t.Errorf("a request for %q", p.SchemaName)
+		}
+		return finds(true, true, true, "")
+	}
+}
+
+func notSo(q asked) scripted.Reply { return opposite("Do not: " + q.constraint) }
 
 // run reverses shard 0 of the turns; url "" means no endpoint.
 func run(t *testing.T, s store.Store, url string, turns ...schemas.Turn) (schemas.CommitRecord, map[string]schemas.Opposite, error) {
@@ -42,7 +101,12 @@ func run(t *testing.T, s store.Store, url string, turns ...schemas.Turn) (schema
 	if url != "" {
 		o.ReverseEndpoint = "reverse"
 	}
-	a := reverse.Activities{Store: s, Models: steptest.Models{"reverse": url}}
+	return runWith(t, s, steptest.Models{"reverse": url}, o, turns...)
+}
+
+func runWith(t *testing.T, s store.Store, models steptest.Models, o schemas.ReverseOptions, turns ...schemas.Turn) (schemas.CommitRecord, map[string]schemas.Opposite, error) {
+	t.Helper()
+	a := reverse.Activities{Store: s, Models: models}
 	in := reverse.ShardInput{Shard: steptest.Open(t, s, "reverse", steptest.Manifest(t, s, turns), o, 0), ReverseOptions: o}
 	var err error
 	steptest.Run(t, func(ctx context.Context) { _, err = a.ReverseShard(ctx, in) })
@@ -97,111 +161,72 @@ func TestARuleIsReversedByConstructionWithoutAModel(t *testing.T) {
 }
 
 func TestEachTriggeredConstraintIsReversedOnceHoweverManyTurnsHaveIt(t *testing.T) {
-	s, server := store.NewMemory("rpo"), scripted.New(t, notSo)
+	s, server := store.NewMemory("rpo"), scripted.New(t, model(t, notSo, nil))
 	turn := steptest.Turn("shop", free("Be kind."), free("Be short."), free("Be quick."))
 	turn.Triggered = turn.Triggered[:2]
 	r, got, err := run(t, s, server.URL, turn, turn, turn)
-	if err != nil || len(got) != 2 || r.Books.In != 2 || r.Calls != 2 {
+	if err != nil || len(got) != 2 || r.Books.In != 2 || r.Calls != 4 || r.Counts["opposites"] != 2 || r.Counts["irreversible"] != 0 {
 		t.Fatalf("opposites %+v, record %+v, %v", got, r, err)
 	}
-	if o := got[turn.Triggered[0]]; o.Text != "Do not: Be kind." || o.Source != schemas.ByModel || o.ReversedBy != "scripted "+reverse.PromptVersion || !o.Rule.IsZero() {
+	by := "scripted " + reverse.PromptVersion + " + scripted " + reverse.CheckVersion
+	if o := got[turn.Triggered[0]]; o.Text != "Do not: Be kind." || o.Source != schemas.ByModel || o.ReversedBy != by || !o.Rule.IsZero() || o.Irreversible != nil {
 		t.Errorf("opposite %+v", o)
 	}
 }
 
-func TestATextIsReversedOnceOverAllDataSets(t *testing.T) {
-	var calls atomic.Int64
-	s := store.NewMemory("rpo")
+func TestEqualTextsOfAShardAreAskedOnceAndEqualTextsAnywhereAskTheSame(t *testing.T) {
+	var mu sync.Mutex
+	var bodies []string
+	answer := model(t, notSo, nil)
 	server := scripted.New(t, func(p scripted.Parsed) scripted.Reply {
-		return opposite(fmt.Sprintf("Not %d: %s", calls.Add(1), constraint(p)))
+		mu.Lock()
+		defer mu.Unlock()
+		bodies = append(bodies, string(p.Body))
+		return answer(p)
 	})
-	first := steptest.Turn("first", free("Be kind."))
-	_, a, err := run(t, s, server.URL, first)
-	if err != nil {
-		t.Fatal(err)
+	first, second := steptest.Turn("first", free("Be kind.")), steptest.Turn("second", free("Be kind."))
+	r, got, err := run(t, store.NewMemory("rpo"), server.URL, first, second)
+	if err != nil || r.Calls != 2 || r.Books != (schemas.Books{In: 2, OK: 2}) {
+		t.Fatalf("record %+v, %v", r, err)
 	}
-	second := steptest.Turn("second", free("Be kind."))
-	r, b, err := run(t, s, server.URL, second)
-	if err != nil || r.Calls != 0 || r.Books != (schemas.Books{In: 1, OK: 1}) || calls.Load() != 1 {
-		t.Fatalf("record %+v, %d calls, %v", r, calls.Load(), err)
-	}
-	if x, y := a[first.Triggered[0]], b[second.Triggered[0]]; x.Text != y.Text || x.OppositeID == y.OppositeID {
+	if x, y := got[first.Triggered[0]], got[second.Triggered[0]]; x.Text != y.Text || x.OppositeID == y.OppositeID {
 		t.Errorf("opposites %+v and %+v", x, y)
 	}
-}
-
-func TestTwoRacingAttemptsEndWithTheSameOpposite(t *testing.T) {
-	var calls atomic.Int64
-	server := scripted.New(t, func(p scripted.Parsed) scripted.Reply {
-		return opposite(fmt.Sprintf("Not %d: %s", calls.Add(1), constraint(p)))
-	})
-	s := store.NewMemory("rpo")
-	turn := steptest.Turn("shop", free("Be kind."))
-	var inner map[string]schemas.Opposite
-	raced := false
-	// The second attempt runs whole just before the first keeps its reply.
-	s.Before = func(operation, key string) error {
-		if operation == "put-if-absent" && strings.HasPrefix(key, "cache/") && !raced {
-			raced = true
-			other := steptest.Turn("other", free("Be kind."))
-			_, got, err := run(t, s, server.URL, other)
-			inner = map[string]schemas.Opposite{turn.Triggered[0]: got[other.Triggered[0]]}
-			return err
-		}
-		return nil
+	if _, _, err := run(t, store.NewMemory("rpo"), server.URL, second); err != nil || len(bodies) != 4 || bodies[0] != bodies[2] || bodies[1] != bodies[3] {
+		t.Errorf("requests %q, %v", bodies, err)
 	}
-	_, got, err := run(t, s, server.URL, turn)
-	if err != nil || calls.Load() != 2 || !raced {
-		t.Fatalf("%d calls, %v", calls.Load(), err)
-	}
-	if a, b := got[turn.Triggered[0]].Text, inner[turn.Triggered[0]].Text; a != b || a == "" {
-		t.Errorf("%q and %q", a, b)
-	}
-}
-
-func TestAKeptOppositeOfAnotherTextIsNotUsed(t *testing.T) {
-	s, server := store.NewMemory("rpo"), scripted.New(t, notSo)
-	if _, _, err := run(t, s, server.URL, steptest.Turn("first", free("Be kind."))); err != nil {
-		t.Fatal(err)
-	}
-	keys, err := s.List(t.Context(), "cache/reverse/", "", 0)
-	if err != nil || len(keys) != 1 {
-		t.Fatal(keys, err)
-	}
-	if err := s.Put(t.Context(), keys[0], []byte(`{"constraint": "Be short.", "opposite": "Be long."}`)); err != nil {
-		t.Fatal(err)
-	}
-	_, _, err = run(t, s, server.URL, steptest.Turn("second", free("Be kind.")))
-	if schemas.TypeOf(err) != schemas.CorruptData || !strings.Contains(err.Error(), "delete it") {
-		t.Errorf("error %v", err)
+	third := steptest.Turn("third", steptest.Constraint{Text: "Be kind.", Trigger: "the user is sad"})
+	if _, _, err := run(t, store.NewMemory("rpo"), server.URL, third); err != nil || len(bodies) != 6 || bodies[4] == bodies[0] {
+		t.Errorf("another trigger asks the same: %q, %v", bodies, err)
 	}
 }
 
 func TestAnUnusableReplyIsAskedForAgainAndThenSetAside(t *testing.T) {
 	const bad = "Be kind."
 	for name, reply := range map[string]scripted.Reply{
-		"empty":                 opposite("  "),
-		"the constraint itself": opposite(" be KIND. "),
-		"far too long":          opposite(strings.Repeat("unkind ", 100)),
-		"no JSON":               scripted.Say("Be unkind."),
-		"an unknown field":      scripted.Say(`{"opposite": "Be unkind.", "note": ""}`),
+		"empty":            opposite("  "),
+		"far too long":     opposite(strings.Repeat("unkind ", 100)),
+		"no JSON":          scripted.Say("Be unkind."),
+		"an unknown field": scripted.Say(`{"opposite": "Be unkind.", "note": ""}`),
 	} {
 		t.Run(name, func(t *testing.T) {
 			var tries, seeds atomic.Int64
 			s := store.NewMemory("rpo")
 			server := scripted.New(t, func(p scripted.Parsed) scripted.Reply {
-				if constraint(p) != bad {
-					return notSo(p)
-				}
-				if (tries.Add(1) == 1) != (p.Temperature == 0) {
-					t.Errorf("a temperature of %v", p.Temperature)
-				}
-				seeds.Add(p.Seed)
-				return reply
+				return model(t, func(q asked) scripted.Reply {
+					if q.constraint != bad {
+						return notSo(q)
+					}
+					if (tries.Add(1) == 1) != (p.Temperature == 0) {
+						t.Errorf("a temperature of %v", p.Temperature)
+					}
+					seeds.Add(p.Seed)
+					return reply
+				}, nil)(p)
 			})
 			turn := steptest.Turn("shop", free(bad), free("Be short."))
 			r, got, err := run(t, s, server.URL, turn)
-			if err != nil || len(got) != 1 || r.Books != (schemas.Books{In: 2, OK: 1, Quarantined: 1}) || r.Calls != 4 {
+			if err != nil || len(got) != 1 || r.Books != (schemas.Books{In: 2, OK: 1, Quarantined: 1}) || r.Calls != 5 {
 				t.Fatalf("opposites %+v, record %+v, %v", got, r, err)
 			}
 			if tries.Load() != 3 || seeds.Load() != 0+1+2 {
@@ -210,9 +235,6 @@ func TestAnUnusableReplyIsAskedForAgainAndThenSetAside(t *testing.T) {
 			q := steptest.Rows[schemas.Quarantined](t, s, r, schemas.TableQuarantine)
 			if q[0].RowID != turn.Triggered[0] || q[0].ErrorType != string(schemas.CorruptData) || !strings.Contains(q[0].Request, bad) {
 				t.Errorf("quarantine %+v", q)
-			}
-			if keys, _ := s.List(t.Context(), "cache/", "", 0); len(keys) != 1 {
-				t.Errorf("kept %q", keys)
 			}
 		})
 	}
