@@ -1,54 +1,121 @@
-"""Checkpoints that either exist whole or not at all.
+"""Checkpoints that either exist whole or not at all, written while training goes on.
 
-checkpoints/step-000050/ holds the trained weights (the adapter alone, or all of them),
-the optimizer and state.json with the cursor. It is written as step-000050.tmp, its
-marker COMMITTED (sizes and hashes of the files) comes last, then the folder is renamed.
+checkpoints/step-000050/ holds PyTorch's distributed checkpoint of the trained weights (the
+adapter alone, or all of them) and the optimizer's moments, each rank its part, and
+state.json. It is written as step-000050.tmp, its marker COMMITTED (sizes and hashes of the
+files) comes last, then the folder is renamed. It can be loaded on another number of ranks.
 
 Nothing else needs saving: the learning rate is a function of the step, the order of
 the data of seed, epoch and position, and the random state of seed, step and rank.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
+import warnings
 
 import torch
-from safetensors.torch import load_file, save_file
+import torch.distributed as dist
+import torch.distributed.checkpoint as dcp
 
 from .errors import invalid
 
 MARKER = "COMMITTED"
+STATE = "state.json"
 KEEP = 2
-FILES = ("weights.safetensors", "optimizer.pt", "state.json")
+MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
-def save(out_dir, step, trainable, optimizer, state):
-    """Commit a checkpoint and remove all but the last KEEP; returns its path."""
-    root = os.path.join(out_dir, "checkpoints")
-    final = os.path.join(root, f"step-{step:06d}")
-    if committed(final):
-        return final
-    temporary = final + ".tmp"
-    for leftover in (temporary, final):
-        shutil.rmtree(leftover, ignore_errors=True)
-    os.makedirs(temporary)
-    save_file({name: parameter.detach().cpu().contiguous() for name, parameter in trainable.items()},
-              os.path.join(temporary, FILES[0]))
-    torch.save(optimizer.state_dict(), os.path.join(temporary, FILES[1]))
-    with open(os.path.join(temporary, FILES[2]), "w", encoding="utf-8") as file:
-        json.dump({**state, "step": step}, file, indent=1)
-    marker = {name: describe(os.path.join(temporary, name)) for name in FILES}
-    with open(os.path.join(temporary, MARKER), "w", encoding="utf-8") as file:
-        json.dump(marker, file, indent=1)
-        file.flush()
-        os.fsync(file.fileno())
-    os.rename(temporary, final)
-    sync(root)
-    for old in listed(root)[:-KEEP]:
-        shutil.rmtree(os.path.join(root, old))
-    return final
+class Saver:
+    """Writes one checkpoint at a time in a thread of its own; rank 0 commits it.
+
+    Every rank calls save, poll and finish at the same places of the run.
+    """
+
+    def __init__(self, out_dir, group, announce):
+        """announce(step, path) is called on rank 0 when a checkpoint is committed."""
+        self.root = os.path.join(out_dir, "checkpoints")
+        self.group, self.announce = group, announce
+        # Collectives of the writing thread must not mix with those of the training.
+        self.gloo = dist.new_group(backend="gloo")
+        self.pending = None
+
+    def save(self, step, trainable, optimizer, state):
+        """Copy the state, then write it in the background; an earlier checkpoint is finished first."""
+        self.finish()
+        final = os.path.join(self.root, f"step-{step:06d}")
+        temporary = final + ".tmp"
+        if self.group.rank == 0:
+            for leftover in (temporary, final):
+                shutil.rmtree(leftover, ignore_errors=True)
+            os.makedirs(temporary)
+            with open(os.path.join(temporary, STATE), "w", encoding="utf-8") as file:
+                json.dump({**state, "step": step}, file, indent=1)
+        self.group.barrier()
+        with quiet():
+            future = dcp.async_save(tensors(trainable, optimizer), checkpoint_id=temporary, process_group=self.gloo)
+        self.pending = (step, future, temporary, final)
+
+    def poll(self):
+        """Commit the checkpoint if it is written; returns at once if not."""
+        if self.pending and self.pending[1].done():
+            self.finish()
+
+    def finish(self):
+        """Wait for the checkpoint and commit it; the newest KEEP stay."""
+        if self.pending is None:
+            return
+        step, future, temporary, final = self.pending
+        self.pending = None
+        future.result()
+        if self.group.rank == 0:
+            marker = {name: describe(os.path.join(temporary, name)) for name in sorted(os.listdir(temporary))}
+            with open(os.path.join(temporary, MARKER), "w", encoding="utf-8") as file:
+                json.dump(marker, file, indent=1)
+                file.flush()
+                os.fsync(file.fileno())
+            os.rename(temporary, final)
+            sync(self.root)
+            self.announce(step, final)
+            for old in listed(self.root)[:-KEEP]:
+                shutil.rmtree(os.path.join(self.root, old))
+
+
+@contextlib.contextmanager
+def quiet():
+    """Silence PyTorch's remarks on its own internals while it writes or reads a checkpoint."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def tensors(trainable, optimizer):
+    """Weights and moments by name; the moments are made if there are none yet."""
+    state = {}
+    for name, parameter in trainable.items():
+        moments = optimizer.state[parameter]
+        for key in MOMENTS:
+            if key not in moments:
+                moments[key] = torch.zeros_like(parameter)
+            state[f"{key}.{name}"] = moments[key]
+        state[f"weight.{name}"] = parameter.detach()
+    return state
+
+
+def restore(path, trainable, optimizer):
+    """Put the weights and the optimizer's moments back, in place; every rank reads its part."""
+    step = float(read_state(path)["step"])
+    for parameter in trainable.values():
+        optimizer.state[parameter].setdefault("step", torch.tensor(step, device=parameter.device))
+        optimizer.state[parameter]["step"].fill_(step)
+    try:
+        with quiet():
+            dcp.load(tensors(trainable, optimizer), checkpoint_id=path)
+    except Exception as error:
+        raise invalid(f"checkpoint {path} does not fit this model: {error}; use another out_dir") from None
 
 
 def latest(out_dir):
@@ -70,7 +137,7 @@ def committed(path):
     try:
         with open(os.path.join(path, MARKER), encoding="utf-8") as file:
             marker = json.load(file)
-        return all(marker[name] == describe(os.path.join(path, name)) for name in FILES)
+        return STATE in marker and all(marker[name] == describe(os.path.join(path, name)) for name in marker)
     except (OSError, ValueError, KeyError):
         return False
 
@@ -89,19 +156,8 @@ def sync(directory):
 
 
 def read_state(path):
-    with open(os.path.join(path, FILES[2]), encoding="utf-8") as file:
+    with open(os.path.join(path, STATE), encoding="utf-8") as file:
         return json.load(file)
-
-
-def restore(path, trainable, optimizer):
-    """Put the weights and the optimizer's moments back, in place."""
-    weights = load_file(os.path.join(path, FILES[0]))
-    if weights.keys() != trainable.keys():
-        raise invalid(f"checkpoint {path} is of another model: its weights have other names")
-    with torch.no_grad():
-        for name, parameter in trainable.items():
-            parameter.copy_(weights[name])
-    optimizer.load_state_dict(torch.load(os.path.join(path, FILES[1]), map_location="cpu", weights_only=True))
 
 
 def check_same_run(path, state, identity):

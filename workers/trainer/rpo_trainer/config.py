@@ -5,6 +5,7 @@ with its default. Nothing here imports torch: a bad config fails within a second
 """
 
 import dataclasses
+import datetime
 import json
 import math
 import os
@@ -41,11 +42,16 @@ class TrainConfig:
     reference: list[str] = field(default_factory=list)
     """Parquet files of rpo_trainer.reference; empty: computed before the first step."""
     loss: str = "rpo"
-    """rpo, dpo or sft."""
+    """rpo, dpo, kto or sft; data.py says which columns each reads."""
     margin_scale: str = "reward"
     """reward: the paper's beta*delta - gamma*g; logit: the authors' beta*(delta - gamma*g)."""
     beta: float = 0.1
     gamma: float = 0.05
+    sft_weight: float = 0.0
+    """Adds so much of the chosen response's negative log-likelihood per token (rpo, dpo, kto)."""
+    desirable_weight: float = 1.0
+    """kto's weights of its two kinds of examples."""
+    undesirable_weight: float = 1.0
     epochs: float = 3.0
     max_steps: int = 0
     """Ends the run earlier than epochs, never later; 0: as many steps as epochs need."""
@@ -53,6 +59,14 @@ class TrainConfig:
     """Pairs per optimizer step, over all ranks."""
     pairs_per_batch: int = 4
     """Pairs per forward pass and rank. Changes memory and speed, never the result."""
+    tokens_per_batch: int = 0
+    """If above 0: as many pairs per forward pass and rank as fit into so many tokens, in place
+    of pairs_per_batch. A single pair that is longer still goes through."""
+    layout: str = "pairs"
+    """none, pairs or groups: what shares a prompt's tokens, see packing.py. Never changes the loss."""
+    shuffle: str = ""
+    """pairs, or prompts: all pairs of a prompt follow each other. Default: prompts for layout
+    groups, else pairs."""
     learning_rate: float = 5e-4
     warmup_fraction: float = 0.1
     schedule: str = "cosine"
@@ -77,10 +91,23 @@ class TrainConfig:
     """Compute type: float32 or bfloat16. Trained weights, optimizer and log-probabilities stay float32."""
     threads: int = 0
     """CPU threads per rank; 0: PyTorch's default."""
+    shard: int = 1
+    """Ranks that hold one copy of the model between them (FSDP2); 1: each holds it whole; 0: all
+    ranks of a node."""
+    recompute: str = "none"
+    """Activation checkpointing of the blocks: none, selective, full. Memory against time."""
+    compile: bool = False
+    """torch.compile per block."""
+    template_date: str = "2024-07-26"
+    """What a chat template that asks for today's date is told, so that token ids do not change."""
 
     def check(self) -> None:
         one_of(self, "init", ("weights", "random"))
-        one_of(self, "loss", ("rpo", "dpo", "sft"))
+        one_of(self, "loss", ("rpo", "dpo", "kto", "sft"))
+        one_of(self, "layout", ("none", "pairs", "groups"))
+        self.shuffle = self.shuffle or ("prompts" if self.layout == "groups" else "pairs")
+        one_of(self, "shuffle", ("pairs", "prompts"))
+        one_of(self, "recompute", ("none", "selective", "full"))
         one_of(self, "margin_scale", ("reward", "logit"))
         one_of(self, "schedule", ("cosine", "constant"))
         check_device(self)
@@ -91,6 +118,8 @@ class TrainConfig:
         above(self, "max_grad_norm", 0.0)
         between(self, "warmup_fraction", 0.0, 1.0)
         between(self, "held_out_fraction", 0.0, 0.9)
+        for key in ("sft_weight", "desirable_weight", "undesirable_weight", "tokens_per_batch", "shard"):
+            at_least(self, key, 0)
         for key in ("max_steps", "weight_decay", "checkpoint_every", "eval_every", "seed"):
             at_least(self, key, 0)
         for key in ("pairs_per_step", "pairs_per_batch"):
@@ -108,6 +137,9 @@ class TrainConfig:
         elif "adapter" in self.export:
             # The default list asks for an adapter; full fine-tuning has none.
             self.export = [kind for kind in self.export if kind != "adapter"]
+        if self.loss == "sft" and self.sft_weight:
+            raise invalid('sft_weight: loss "sft" is the likelihood alone; leave it 0')
+        check_date(self)
         if self.loss == "sft" and self.reference:
             raise invalid('loss "sft" uses no reference: remove the key reference')
 
@@ -127,13 +159,20 @@ class ReferenceConfig:
     threads: int = 0
     events: str | None = None
     """File of progress lines; None: none."""
+    loss: str = "rpo"
+    """kto: rows of prompt, completion, label; else pairs."""
+    shard: int = 1
+    template_date: str = "2024-07-26"
     result: str | None = None
     """JSON file of how the pass ended; None: none."""
 
     def check(self) -> None:
         check_device(self)
+        check_date(self)
+        one_of(self, "loss", ("rpo", "dpo", "kto"))
         at_least(self, "max_tokens", 2)
         at_least(self, "batch", 1)
+        at_least(self, "shard", 0)
 
 
 def check_device(config) -> None:
@@ -144,6 +183,13 @@ def check_device(config) -> None:
     one_of(config, "device", ("auto", "cpu", "cuda"))
     one_of(config, "dtype", ("float32", "bfloat16"))
     at_least(config, "threads", 0)
+
+
+def check_date(config) -> None:
+    try:
+        datetime.date.fromisoformat(config.template_date)
+    except ValueError:
+        raise invalid(f'template_date: "{config.template_date}" is not a date like 2024-07-26') from None
 
 
 def one_of(config, key, allowed):
@@ -178,13 +224,13 @@ def decode(kind, document, path=""):
     values = {}
     for name, entry in known.items():
         if name in document:
-            values[name] = decode_value(hints[name], document[name], path + name)
+            values[name] = decode_value(hints[name], document[name], path + name, entry.default)
         elif entry.default is dataclasses.MISSING and entry.default_factory is dataclasses.MISSING:
             raise invalid(f'missing key "{path}{name}"')
     return kind(**values)
 
 
-def decode_value(hint, value, path):
+def decode_value(hint, value, path, default=None):
     if isinstance(hint, types.UnionType):
         hint = next(part for part in typing.get_args(hint) if part is not type(None))
         if value is None or (hint is str and value == ""):  # how Go writes an empty string
@@ -197,8 +243,10 @@ def decode_value(hint, value, path):
         return float(value)
     if hint is int and isinstance(value, int) and not isinstance(value, bool):
         return value
+    if hint is bool and isinstance(value, bool):
+        return value
     if hint is str and isinstance(value, str):
-        if not value:
+        if not value and default != "":
             raise invalid(f"{path}: must not be empty")
         return value
     if hint == list[str]:
@@ -207,7 +255,7 @@ def decode_value(hint, value, path):
         if isinstance(value, list) and all(isinstance(item, str) and item for item in value):
             return list(value)
         raise invalid(f"{path}: must be a list of strings")
-    wanted = {float: "a number", int: "a whole number", str: "a string"}[hint]
+    wanted = {float: "a number", bool: "true or false", int: "a whole number", str: "a string"}[hint]
     raise invalid(f"{path}: must be {wanted}, not {json.dumps(value)[:60]}")
 
 

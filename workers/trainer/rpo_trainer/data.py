@@ -1,7 +1,10 @@
-"""Pairs: read from Parquet, tokenised, split by profile, ordered.
+"""Examples: read from Parquet, tokenised, checked for length, split by profile.
 
-The order of training is a pure function of seed, epoch and pair id. It does not
-depend on the number of ranks, on the files' order or on where a run was resumed.
+    loss       columns                              responses
+    rpo        prompt, chosen, rejected, margin     chosen, rejected
+    dpo        prompt, chosen, rejected             chosen, rejected
+    kto        prompt, completion, label            completion
+    sft        prompt, completion or chosen         completion
 """
 
 import hashlib
@@ -15,72 +18,82 @@ import pyarrow.parquet as pq
 from .errors import invalid
 from .tokens import ChatTokenizer
 
-# Steps within which sft sorts its examples by length.
-SFT_WINDOW_STEPS = 16
+COLUMNS = {
+    "rpo": ("prompt", "chosen", "rejected", "margin", "pair_id"),
+    "dpo": ("prompt", "chosen", "rejected", "pair_id"),
+    "kto": ("prompt", "completion", "label"),
+    "sft": ("prompt", "completion"),
+}
+# What names a row, and its profile; the first one that a file has.
+IDS = ("pair_id", "desirability_id", "demonstration_id")
 
 
 @dataclass(slots=True)
-class Pair:
+class Example:
     pair_id: str
     profile_id: str
-    margin: float
-    """g of the paper: how many constraints tell the responses apart."""
     prompt: np.ndarray
-    """[P] int32 token ids."""
+    """[p] int32 token ids."""
     responses: list[np.ndarray]
-    """Chosen, rejected (sft: chosen alone), each [C] int32, end-of-turn token included."""
+    """Chosen and rejected, or one completion, each [c] int32, end-of-turn token included."""
+    margin: float = 0.0
+    """g of the paper: how many constraints tell the responses apart."""
+    desirable: bool = True
+    """kto's label."""
 
     @property
     def length(self) -> int:
         return len(self.prompt) + max(len(ids) for ids in self.responses)
 
 
-def read_pairs(paths, loss: str, tokenizer: ChatTokenizer):
+def read_examples(paths, loss: str, tokenizer: ChatTokenizer):
     """Read and tokenise every row; loss decides which columns are needed."""
     rows = []
     seen = set()
     for path in paths:
         for number, row in enumerate(read_rows(path, loss)):
             where = f"{path} row {number}"
-            pair_id = row.get("pair_id") or f"{len(rows)}"
-            if pair_id in seen:
-                raise invalid(f"{where}: pair_id {pair_id} occurs twice")
-            seen.add(pair_id)
-            rows.append((where, pair_id, row))
+            name = next((row[key] for key in IDS if row.get(key)), f"{len(rows)}")
+            if name in seen:
+                raise invalid(f"{where}: pair_id {name} occurs twice")
+            seen.add(name)
+            rows.append((where, name, row))
     if not rows:
         raise invalid("data: no rows in " + ", ".join(paths))
-    kinds = ("chosen",) if loss == "sft" else ("chosen", "rejected")
+    kinds = [kind for kind in ("chosen", "rejected", "completion") if kind in COLUMNS[loss]]
     dialogues = []
     for where, _, row in rows:
         prompt = check_prompt(row["prompt"], where)
         dialogues += [(prompt, response_text(row[kind], where, kind)) for kind in kinds]
     encoded = tokenizer.encode(dialogues)
-    pairs = []
-    for index, (where, pair_id, row) in enumerate(rows):
+    examples = []
+    for index, (where, name, row) in enumerate(rows):
         parts = encoded[index * len(kinds): (index + 1) * len(kinds)]
-        pairs.append(Pair(
-            pair_id=pair_id,
+        examples.append(Example(
+            pair_id=name,
             profile_id=row.get("profile_id") or hash_hex(repr(row["prompt"])),
-            margin=check_margin(row.get("margin"), where) if loss == "rpo" else float(row.get("margin") or 0.0),
             prompt=parts[0][0],
             responses=[ids for _, ids in parts],
+            margin=check_margin(row.get("margin"), where) if loss == "rpo" else float(row.get("margin") or 0.0),
+            desirable=check_label(row["label"], where) if loss == "kto" else True,
         ))
-    return pairs
+    return examples
 
 
 def read_rows(path, loss):
-    needed = {"rpo": ("prompt", "chosen", "rejected", "margin", "pair_id"),
-              "dpo": ("prompt", "chosen", "rejected", "pair_id"),
-              "sft": ("prompt", "chosen")}[loss]
-    optional = [name for name in ("margin", "pair_id", "profile_id") if name not in needed]
     try:
         file = pq.ParquetFile(path)
         names = file.schema_arrow.names
+        needed = COLUMNS[loss]
+        renamed = {}
+        if loss == "sft" and "completion" not in names and "chosen" in names:
+            needed, renamed = ("prompt", "chosen"), {"chosen": "completion"}
         for name in needed:
             if name not in names:
-                raise invalid(f'{path}: no column "{name}"; loss {loss} needs {", ".join(needed)}')
-        columns = [*needed, *(name for name in optional if name in names)]
-        return file.read(columns=columns).to_pylist()
+                raise invalid(f'{path}: no column "{name}"; loss {loss} needs {", ".join(COLUMNS[loss])}')
+        optional = [name for name in (*IDS, "margin", "profile_id") if name in names and name not in needed]
+        rows = file.read(columns=[*needed, *optional]).to_pylist()
+        return [{renamed.get(key, key): value for key, value in row.items()} for row in rows]
     except (OSError, pa.ArrowException) as error:
         raise invalid(f"read {path}: not a readable Parquet file: {error}") from None
 
@@ -89,7 +102,7 @@ def check_prompt(messages, where):
     if not messages or not all(is_message(message) for message in messages):
         raise invalid(f"{where}: prompt must be a list of messages with role and content")
     if messages[-1]["role"] == "assistant":
-        raise invalid(f"{where}: prompt ends with an assistant message; move it to chosen")
+        raise invalid(f"{where}: prompt ends with an assistant message; move it to the response")
     return messages
 
 
@@ -110,10 +123,16 @@ def check_margin(margin, where):
     return float(margin)
 
 
-def drop_long(pairs, max_tokens):
-    """Split off pairs over the limit. Truncation would change what a log-probability means."""
-    kept = [pair for pair in pairs if pair.length <= max_tokens]
-    return kept, len(pairs) - len(kept)
+def check_label(label, where):
+    if not isinstance(label, bool):
+        raise invalid(f"{where}: label must be true or false, not {label}")
+    return label
+
+
+def drop_long(examples, max_tokens):
+    """Split off examples over the limit. Truncation would change what a log-probability means."""
+    kept = [example for example in examples if example.length <= max_tokens]
+    return kept, len(examples) - len(kept)
 
 
 def length_limit(max_tokens, model_config):
@@ -121,78 +140,42 @@ def length_limit(max_tokens, model_config):
     return min(max_tokens, model_config.get("max_position_embeddings") or max_tokens)
 
 
-def hold_out(pairs, fraction):
+def hold_out(examples, fraction):
     """Split by the hash of the profile, so that no profile is on both sides.
 
     A profile's side does not depend on which others there are, but for one case: if
     chance leaves none held out, the profile with the lowest hash is.
     """
     if fraction <= 0:
-        return pairs, []
-    position = {pair.profile_id: hash_unit("held-out", pair.profile_id) for pair in pairs}
+        return examples, []
+    position = {example.profile_id: hash_unit("held-out", example.profile_id) for example in examples}
     held = {profile for profile, unit in position.items() if unit < fraction}
     if not held and len(position) > 1:
         held = {min(position, key=lambda profile: (position[profile], profile))}
     if len(held) == len(position):
         held = set()
-    return ([pair for pair in pairs if pair.profile_id not in held],
-            [pair for pair in pairs if pair.profile_id in held])
+    return ([example for example in examples if example.profile_id not in held],
+            [example for example in examples if example.profile_id in held])
 
 
-@dataclass(slots=True)
-class Order:
-    """Which pairs (by index) make up which step, for all steps."""
-    pairs: list
-    seed: int
-    pairs_per_step: int
-    total_steps: int
-    total_positions: int
-    by_length: bool
-    """Sort by length inside windows of steps (sft, where steps of like lengths are harmless)."""
+def mismatched(examples, limit):
+    """For kto: under each prompt the completion of another one; a list beside examples.
 
-    def steps(self, first_step=0):
-        """Yield (step, indices) for steps after `first_step`; steps count from 1."""
-        window = SFT_WINDOW_STEPS if self.by_length else 1
-        for start in range(first_step // window * window, self.total_steps, window):
-            groups = self._window(start, min(start + window, self.total_steps))
-            for offset, indices in enumerate(groups):
-                if start + offset >= first_step:
-                    yield start + offset + 1, indices
-
-    def _window(self, first, last):
-        size = self.pairs_per_step
-        positions = range(first * size, min(last * size, self.total_positions))
-        indices = [self._at(position) for position in positions]
-        if self.by_length:
-            indices.sort(key=lambda index: self.pairs[index].length)
-        groups = [indices[i: i + size] for i in range(0, len(indices), size)]
-        if self.by_length:
-            keys = [hash_unit("window", self.seed, first, group) for group in range(len(groups))]
-            groups = [group for _, group in sorted(zip(keys, groups), key=lambda item: item[0])]
-        return groups
-
-    def _at(self, position):
-        epoch, offset = divmod(position, len(self.pairs))
-        return self._permutation(epoch)[offset]
-
-    def _permutation(self, epoch):
-        if _cached.get("key") != (id(self.pairs), self.seed, epoch):
-            keys = [hash_hex("order", self.seed, epoch, pair.pair_id) for pair in self.pairs]
-            _cached["key"] = (id(self.pairs), self.seed, epoch)
-            _cached["permutation"] = sorted(range(len(keys)), key=keys.__getitem__)
-        return _cached["permutation"]
-
-
-_cached: dict = {}
-
-
-def make_order(pairs, config):
-    """Positions run through epoch after epoch without a gap; only the last step may be short."""
-    size = config.pairs_per_step
-    positions = max(1, round(config.epochs * len(pairs)))
-    if config.max_steps:
-        positions = min(positions, config.max_steps * size)
-    return Order(pairs, config.seed, size, math.ceil(positions / size), positions, config.loss == "sft")
+    It is the completion of the next example, in an order by hash, that has another prompt
+    and leaves the sum within the limit of tokens; None where there is none. It depends on
+    the examples alone, so its reference value can be computed once.
+    """
+    order = sorted(range(len(examples)), key=lambda index: hash_hex("mismatch", examples[index].pair_id))
+    others: list = [None] * len(examples)
+    for place, index in enumerate(order):
+        example = examples[index]
+        for step in range(1, len(order)):
+            other = examples[order[(place + step) % len(order)]]
+            if (len(example.prompt) + len(other.responses[0]) <= limit
+                    and not np.array_equal(other.prompt, example.prompt)):
+                others[index] = Example(example.pair_id, example.profile_id, example.prompt, other.responses[:1])
+                break
+    return others
 
 
 def hash_hex(*parts) -> str:
@@ -204,12 +187,12 @@ def hash_unit(*parts) -> float:
     return int(hash_hex(*parts)[:13], 16) / 16.0**13
 
 
-def data_digest(pairs) -> str:
+def data_digest(examples) -> str:
     """SHA-256 of what is trained on, whatever files it came in; the order does not count."""
     lines = []
-    for pair in pairs:
-        digest = hashlib.sha256(pair.prompt.tobytes())
-        for ids in pair.responses:
+    for example in examples:
+        digest = hashlib.sha256(example.prompt.tobytes())
+        for ids in example.responses:
             digest.update(b"|" + ids.tobytes())
-        lines.append(f"{pair.pair_id} {pair.profile_id} {pair.margin!r} {digest.hexdigest()}\n")
+        lines.append(f"{example.pair_id} {example.profile_id} {example.margin!r} {example.desirable} {digest.hexdigest()}\n")
     return hashlib.sha256("".join(sorted(lines)).encode()).hexdigest()

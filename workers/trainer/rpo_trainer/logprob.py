@@ -5,22 +5,38 @@ the log-softmax is exact and in float32. Memory is one chunk of [chunk, V], forw
 and backward. A bfloat16 sum near -300 would be off by up to 1, a hundred times the
 margin that RPO trains on; that is why everything here is float32.
 
-Legend: B rows, T tokens, N response tokens of all rows, D hidden size, V vocabulary.
+Legend: T tokens of the batch, S sequences, N response tokens of all sequences, D hidden
+size, V vocabulary.
 """
 
+import numpy as np
 import torch
 
 # Logits alive at once: 2**24 float32 values are 64 MB.
 CHUNK_VALUES = 2**24
 
 
-def row_logprobs(hidden_BTD, head, batch, chunk_tokens=0):
-    """Sum of response-token log-probabilities per row, [B] float32; head is a Linear to V."""
-    predict_BT = batch.predict_BT.to(hidden_BTD.device)
-    targets_N = batch.targets_N.to(hidden_BTD.device)
-    logprobs_N = token_logprobs(hidden_BTD[predict_BT], head.weight, targets_N, chunk_tokens)
-    logprobs_BT = torch.zeros(predict_BT.shape, dtype=torch.float32, device=hidden_BTD.device)
-    return logprobs_BT.masked_scatter(predict_BT, logprobs_N).sum(dim=1)
+def sequence_logprobs(hidden_TD, weight_VD, batch, chunk_tokens=0):
+    """Sum of response-token log-probabilities per sequence, [S] float32; weight_VD is the head's."""
+    device = hidden_TD.device
+    logprobs_N = token_logprobs(hidden_TD.index_select(0, batch.source_N.to(device)), weight_VD,
+                                batch.targets_N.to(device), chunk_tokens)
+    sums_S = torch.zeros(batch.num_sequences, dtype=torch.float32, device=device)
+    return sums_S.index_add(0, batch.sequence_N.to(device), logprobs_N)
+
+
+def full_logprob(policy, prompt, response):
+    """The same for one sequence, with nothing in common but the model: no packing, no
+    segments, all logits at once. The gate compares with it."""
+    ids_T = torch.from_numpy(np.concatenate([prompt, response[:-1]]).astype(np.int64))
+
+    def finish(hidden_TD, weight_VD):
+        logits = hidden_TD[len(prompt) - 1:].float() @ weight_VD.float().t()
+        targets = torch.from_numpy(response.astype(np.int64)).to(logits.device)
+        return torch.log_softmax(logits, dim=1).gather(1, targets[:, None]).sum()
+
+    with torch.no_grad():
+        return policy(ids_T, torch.arange(len(ids_T)), None, finish)
 
 
 def token_logprobs(hidden_ND, weight_VD, targets_N, chunk_tokens=0):

@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from .errors import invalid
+from .weights import local_rows
 
 PREFIX = "base_model.model."
 
@@ -37,22 +38,31 @@ class LoraLinear(nn.Module):
         return y + self.scale * F.linear(low, self.lora_B.to(x.dtype))
 
 
-def add_adapters(model, config, seed: int):
-    """Freeze the model and put an adapter on each linear layer of its blocks, in place.
-
-    A is drawn layer by layer from one generator, so that the start depends on seed alone.
-    """
+def add_adapters(model, config):
+    """Freeze the model and put an adapter on each linear layer of its blocks, in place."""
     for parameter in model.parameters():
         parameter.requires_grad_(False)
-    generator = torch.Generator().manual_seed(seed)
     for name in linear_names(model):
         parent, _, attribute = name.rpartition(".")
         layer = LoraLinear(model.get_submodule(name), config.rank, config.alpha, config.dropout)
-        with torch.no_grad():
-            start = torch.empty(layer.lora_A.shape)
-            nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator)
-            layer.lora_A.copy_(start)
         setattr(model.get_submodule(parent), attribute, layer)
+    return model
+
+
+def init_adapters(model, seed: int):
+    """Draw A and set B to zero. A is drawn layer by layer from one generator on the CPU, so
+    that the start depends on the seed alone, whatever the model is spread over."""
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for module in model.modules():
+            if isinstance(module, LoraLinear):
+                start = torch.empty(module.lora_A.shape)
+                nn.init.kaiming_uniform_(start, a=math.sqrt(5), generator=generator)
+                first, last = local_rows(module.lora_A)
+                local_A, local_B = (tensor.to_local() if hasattr(tensor, "to_local") else tensor
+                                    for tensor in (module.lora_A, module.lora_B))
+                local_A.copy_(start[first:last])
+                local_B.zero_()
     return model
 
 

@@ -1,100 +1,127 @@
 """The policy: a Hugging Face decoder, its head, and what of it is trained.
 
-Legend: B rows, T tokens, D hidden size, V vocabulary.
+Legend: T tokens of a batch, S sequences, D hidden size, V vocabulary.
 """
 
 import contextlib
-import hashlib
-import json
-import os
+import functools
 
 import torch
+from torch import nn
 
-from .errors import invalid
-from .logprob import row_logprobs
-from .lora import add_adapters
+from . import attention, parallel, weights
+from .logprob import sequence_logprobs
+from .lora import add_adapters, init_adapters
 
-# Decoders whose logits are head(backbone(ids)) and nothing else.
-FAMILIES = ("llama", "qwen2", "qwen3", "mistral")
+RECOMPUTE = ("none", "selective", "full")
+
+
+class Network(nn.Module):
+    """Decoder and head as one module, so that sharding gathers embeddings, norm and head
+    once for all chunks of the head."""
+
+    def __init__(self, lm):
+        super().__init__()
+        self.lm = lm
+
+    def forward(self, ids_T, positions_T, segments, finish):
+        """finish(hidden_TD, weight_VD) makes of the last hidden states what is wanted."""
+        hidden_TD = self.lm.model(input_ids=ids_T[None], position_ids=positions_T[None], segments=segments,
+                                  use_cache=False).last_hidden_state[0]
+        return finish(hidden_TD, self.lm.lm_head.weight)
 
 
 class Policy:
     """A causal language model that gives sequence log-probabilities.
 
-    Frozen weights are held in the compute type, trained ones in float32; when all weights
-    are trained in bfloat16 compute, autocast does the casting.
+    Frozen weights are held in the compute type, trained ones in float32.
     """
 
-    def __init__(self, model, device, dtype, lora=None, seed=0, trained=True):
-        self.model = model.to(device)
+    def __init__(self, model, group, dtype, lora=None):
+        """model: with its adapters, on the device, sharded if the group's mesh says so."""
+        self.model, self.lora, self.device, self.compute_type = model, lora, group.device, dtype
+        self.network = Network(model)
         self.model.eval()  # dropout belongs to the adapters alone
-        self.lora = lora
-        if lora is not None:
-            add_adapters(self.model, lora, seed)
-            if lora.dropout > 0:
-                for module in self.model.modules():
-                    if hasattr(module, "lora_A"):
-                        module.train()
-        if not trained:
-            self.model.requires_grad_(False)
-        self.device = device
-        self.autocast = dtype == torch.bfloat16 and lora is None and trained
-        self.trainable = {name: parameter for name, parameter in self.model.named_parameters()
-                          if parameter.requires_grad}
+        if lora is not None and lora.dropout > 0:
+            for module in model.modules():
+                if hasattr(module, "lora_A"):
+                    module.train()
+        self.trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+        # When all weights are trained in bfloat16, autocast does the casting, or else FSDP.
+        self.autocast = dtype == torch.bfloat16 and lora is None and bool(self.trainable) and not group.sharded
 
     def logprobs(self, batch, chunk_tokens=0):
-        """Sum of response-token log-probabilities per row, [B] float32."""
+        """Sum of response-token log-probabilities per sequence, [S] float32."""
+        segments = attention.segments_of(batch.spans, self.device, self.compute_type)
+        return self(batch.ids_T, batch.positions_T, segments, lambda hidden_TD, weight_VD: sequence_logprobs(
+            hidden_TD, weight_VD, batch, chunk_tokens))
+
+    def __call__(self, ids_T, positions_T, segments, finish):
+        """Run the network; without segments the tokens are one causal sequence."""
         cast = torch.autocast(self.device.type, torch.bfloat16) if self.autocast else contextlib.nullcontext()
         with cast:
-            hidden_BTD = self.model.model(
-                input_ids=batch.input_ids_BT.to(self.device), use_cache=False).last_hidden_state
-        return row_logprobs(hidden_BTD, self.model.lm_head, batch, chunk_tokens)
+            return self.network(ids_T.to(self.device), positions_T.to(self.device), segments, finish)
 
 
-def load_model(model_dir, init="weights", seed=0, dtype=torch.float32):
-    """Build the model on the CPU; init random draws its weights from config.json and seed."""
-    from transformers import AutoConfig, AutoModelForCausalLM
-    from transformers.utils import logging
+def build(model_dir, group, dtype, *, init="weights", seed=0, lora=None, trained=True, recompute="none",
+          compiled=False):
+    """Read a model folder into a policy on the group's mesh.
 
-    logging.disable_progress_bar()
-    family = read_config(model_dir).get("model_type")
-    if family not in FAMILIES:
-        raise invalid(f"model_dir: {family} models are not supported, only {', '.join(FAMILIES)}")
+    Weights come straight from the files to where they are used: the model is laid out
+    without storage, sharded, and every rank reads its own slices.
+    """
+    held = torch.float32 if trained and lora is None else dtype
+    model = weights.random_model(model_dir, seed) if init == "random" else weights.empty_model(model_dir, held)
+    if not trained:
+        model.requires_grad_(False)
+    if lora is not None:
+        add_adapters(model, lora)
+    for layer in model.model.layers:
+        if recompute != "none":
+            layer.forward = functools.partial(recomputed, layer.forward, recompute)
+        if compiled:
+            layer.compile()
     if init == "random":
-        torch.manual_seed(seed)
-        config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
-        return AutoModelForCausalLM.from_config(config, attn_implementation="sdpa").to(torch.float32)
-    if not weight_files(model_dir):
-        raise invalid(f'model_dir: no safetensors in {model_dir}; set init to "random" to start without weights')
-    try:
-        return AutoModelForCausalLM.from_pretrained(
-            model_dir, dtype=dtype, attn_implementation="sdpa", local_files_only=True)
-    except Exception as error:
-        raise invalid(f"load the weights of {model_dir}: {error}") from None
+        model.to(group.device)
+    elif not group.sharded or model.config.tie_word_embeddings:
+        weights.load(model, model_dir, group.device)
+    policy = Policy(model, group, dtype, lora)
+    if group.sharded:
+        parallel.shard(policy.network, model.model.layers, group.mesh, dtype)
+        if init != "random" and not model.config.tie_word_embeddings:
+            weights.load(model, model_dir, group.device)
+    if lora is not None:
+        init_adapters(model, seed)
+    policy.trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
+    return policy
 
 
-def read_config(model_dir):
-    path = os.path.join(model_dir, "config.json")
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError) as error:
-        raise invalid(f"read {path}: {error}") from None
-
-
-def weight_files(model_dir):
-    """The safetensors files of the model, sorted by name."""
-    return sorted(name for name in os.listdir(model_dir)
-                  if name.endswith(".safetensors") and not name.startswith("adapter_"))
-
-
-def weights_digest(model_dir, init="weights", seed=0) -> str:
-    """SHA-256 that names the starting weights: config.json and the safetensors, byte for byte."""
-    digest = hashlib.sha256(json.dumps(read_config(model_dir), sort_keys=True).encode())
+def load_model(model_dir, dtype=torch.float32, init="weights", seed=0):
+    """A model folder as a transformers model on the CPU."""
     if init == "random":
-        digest.update(f"random {seed}".encode())
-        return digest.hexdigest()
-    for name in weight_files(model_dir):
-        with open(os.path.join(model_dir, name), "rb") as file:
-            digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
+        return weights.random_model(model_dir, seed)
+    return weights.load(weights.empty_model(model_dir, dtype), model_dir, torch.device("cpu")).eval()
+
+
+def recomputed(forward, kind, *arguments, **keywords):
+    """A block whose activations are computed again in the backward pass.
+
+    full keeps the block's input alone; selective also what matrix products and attention
+    gave, which are most of the time and less of the memory.
+    """
+    from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
+
+    if not torch.is_grad_enabled():
+        return forward(*arguments, **keywords)
+    more = {} if kind == "full" else {
+        "context_fn": functools.partial(create_selective_checkpoint_contexts, keep_products)}
+    return checkpoint(forward, *arguments, use_reentrant=False, **more, **keywords)
+
+
+KEPT = ("aten.mm.", "aten.addmm.", "aten._scaled_dot_product", "torch_attn._varlen_attn.")
+
+
+def keep_products(context, operator, *arguments, **keywords):
+    from torch.utils.checkpoint import CheckpointPolicy
+
+    return (CheckpointPolicy.MUST_SAVE if str(operator).startswith(KEPT) else CheckpointPolicy.PREFER_RECOMPUTE)

@@ -1,4 +1,9 @@
-"""Ranks: who I am, and sums over all of them."""
+"""Ranks: who I am, sums over all of them, and how a model is spread over them.
+
+The mesh is (replicate, shard): weights are cut over the shard axis, inside a node, and
+copied over the replicate axis, so that only gradients of what is trained cross nodes.
+With shard 1 every rank holds the whole model and sums its gradients in buckets.
+"""
 
 import datetime
 import os
@@ -15,7 +20,8 @@ BUCKET_VALUES = 2**25
 class Group:
     """All ranks of the run; a single process without torchrun is a group of one."""
 
-    def __init__(self, device: str, threads: int):
+    def __init__(self, device: str, threads: int, shard: int = 1):
+        """shard: ranks that share one copy of the model; 0: all of a node."""
         self.rank = int(os.environ.get("RANK", 0))
         self.world_size = int(os.environ.get("WORLD_SIZE", 1))
         if device == "auto":
@@ -29,9 +35,20 @@ class Group:
             self.device = torch.device("cpu")
         if threads:
             torch.set_num_threads(threads)
+        shard = shard or int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+        if self.world_size % shard:
+            raise invalid(f"shard: {self.world_size} ranks cannot be cut into groups of {shard}")
+        self.sharded = shard > 1
+        backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
+        timeout = datetime.timedelta(minutes=30)
         if self.world_size > 1:
-            dist.init_process_group("nccl" if device == "cuda" else "gloo",
-                                    timeout=datetime.timedelta(minutes=30))
+            dist.init_process_group(backend, timeout=timeout)
+        else:  # checkpoints want a group, too
+            dist.init_process_group(backend, timeout=timeout, store=dist.HashStore(), rank=0, world_size=1)
+        self.mesh = None
+        if self.sharded:
+            self.mesh = dist.device_mesh.init_device_mesh(
+                self.device.type, (self.world_size // shard, shard), mesh_dim_names=("replicate", "shard"))
 
     def sum_(self, tensor):
         """Sum over ranks, in place."""
@@ -40,8 +57,8 @@ class Group:
         return tensor
 
     def sum_gradients(self, parameters):
-        """Sum .grad over ranks; parameters in the same order on every rank."""
-        if self.world_size == 1:
+        """Sum .grad over ranks; parameters in the same order on every rank. FSDP has done it already."""
+        if self.world_size == 1 or self.sharded:
             return
         bucket, size = [], 0
         for parameter in parameters:
@@ -68,5 +85,26 @@ class Group:
             dist.barrier()
 
     def close(self):
-        if self.world_size > 1 and dist.is_initialized():
+        if dist.is_initialized():
             dist.destroy_process_group()
+
+
+def shard(network, blocks, mesh, dtype):
+    """Cut the blocks, then the rest, over the mesh with FSDP2. Gradients are summed, not averaged."""
+    from torch.distributed.fsdp import FSDPModule, MixedPrecisionPolicy, fully_shard
+
+    if mesh.size(0) == 1:
+        mesh = mesh["shard"]
+    precision = MixedPrecisionPolicy() if dtype == torch.float32 else MixedPrecisionPolicy(
+        param_dtype=dtype, reduce_dtype=torch.float32, cast_forward_inputs=False)
+    for block in blocks:
+        fully_shard(block, mesh=mesh, mp_policy=precision)
+    fully_shard(network, mesh=mesh, mp_policy=precision)
+    for module in network.modules():
+        if isinstance(module, FSDPModule):
+            module.set_gradient_divide_factor(1.0)
+
+
+def whole(tensor):
+    """All of a tensor, on every rank; every rank must ask for it."""
+    return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor

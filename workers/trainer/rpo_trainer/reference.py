@@ -20,32 +20,32 @@ def run(config, group):
     """Compute and write the table; returns its counts."""
     import torch
 
-    from . import data, refcache
+    from . import data, model, refcache, weights
     from .events import EventLog, Progress
-    from .model import Policy, load_model, read_config, weights_digest
     from .tokens import ChatTokenizer, tokenizer_digest
 
     events = EventLog(config.events) if config.events and group.rank == 0 else None
     if events:
         events.cut_after(0)
     loading = Progress(events, "load", 3)
-    pairs = data.read_pairs(config.data, "dpo", ChatTokenizer(config.model_dir))
-    limit = data.length_limit(config.max_tokens, read_config(config.model_dir))
-    errors = {pair.pair_id: refcache.TOO_LONG for pair in pairs if pair.length > limit}
+    tokenizer = ChatTokenizer(config.model_dir, config.template_date)
+    examples = data.read_examples(config.data, "dpo" if config.loss == "rpo" else config.loss, tokenizer)
+    limit = data.length_limit(config.max_tokens, weights.read_config(config.model_dir))
+    kept, _ = data.drop_long(examples, limit)
     loading.add()
-    keys = refcache.pair_keys(pairs, weights_digest(config.model_dir), tokenizer_digest(config.model_dir))
+    digests = weights.weights_digest(config.model_dir), tokenizer_digest(config.model_dir)
+    others = data.mismatched(kept, limit) if config.loss == "kto" else []
+    wanted = refcache.entries_of(kept, others, config.loss, *digests)
+    long = [example for example in examples if example.length > limit]
+    refused = refcache.entries_of(long, [], config.loss, *digests)
     loading.add()
-    # By key, so that equal (prompt, response) are computed once.
-    sequences = {keys[pair.pair_id, role]: (pair.prompt, response) for pair in pairs if pair.pair_id not in errors
-                 for role, response in zip(refcache.ROLES, pair.responses)}
-    compute_type = getattr(torch, config.dtype)
-    policy = Policy(load_model(config.model_dir, dtype=compute_type), group.device, compute_type, trained=False)
+    policy = model.build(config.model_dir, group, getattr(torch, config.dtype), trained=False)
     loading.end()
-    values = refcache.compute(policy, sequences, config.batch, group, events)
-    rows = refcache.reference_rows(pairs, keys, values, errors)
+    values = refcache.compute(policy, wanted, config.batch, group, events)
+    rows = refcache.rows_of(wanted + refused, values, {example.pair_id: refcache.TOO_LONG for example in long})
     if group.rank == 0:
         refcache.write(config.out, rows)
-    return {"pairs": len(pairs), "sequences": len(sequences), "too_long": len(errors), "out": config.out}
+    return {"pairs": len(examples), "sequences": len(values), "too_long": len(long), "out": config.out}
 
 
 def main(argv=None):
@@ -67,7 +67,7 @@ def main(argv=None):
         config = configuration.load(configuration.ReferenceConfig, document)
         from .parallel import Group
 
-        group = Group(config.device, config.threads)
+        group = Group(config.device, config.threads, config.shard)
         counts = run(config, group)
         if group.rank == 0:
             print(json.dumps(counts))
@@ -76,7 +76,6 @@ def main(argv=None):
 
                 write_result(result, DONE)
         group.barrier()
-        group.close()
         exit_code = 0
     except Exception as error:
         failure = classify(error)
@@ -91,6 +90,9 @@ def main(argv=None):
 
             write_result(result, failure.status, failure.reason)
         exit_code = EXIT_CODES[failure.status]
+    finally:
+        if group is not None and group.world_size == 1:
+            group.close()
     return exit_code
 
 

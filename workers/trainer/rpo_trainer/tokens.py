@@ -2,9 +2,11 @@
 
 A response is what the template adds after the generation prompt, up to and
 including the end-of-turn token; what some templates write after it (a newline)
-is no choice of the model's and is left out.
+is no choice of the model's and is left out. A template that asks for today's date is told
+a fixed one: else the ids, and with them the reference, would change over night.
 """
 
+import datetime
 import hashlib
 import json
 import os
@@ -18,7 +20,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jin
 
 
 class ChatTokenizer:
-    def __init__(self, model_dir: str):
+    def __init__(self, model_dir: str, date: str = "2024-07-26"):
+        self.date = datetime.date.fromisoformat(date)
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         from transformers import AutoTokenizer
 
@@ -56,7 +59,8 @@ class ChatTokenizer:
     def _render(self, messages, add_generation_prompt):
         try:
             return self.tokenizer.apply_chat_template(
-                messages, tokenize=False, add_generation_prompt=add_generation_prompt)
+                messages, tokenize=False, add_generation_prompt=add_generation_prompt,
+                strftime_now=self.date.strftime)
         except Exception as error:  # templates raise for roles they do not know
             raise invalid(f"chat template refuses a dialogue: {error}") from None
 

@@ -5,13 +5,14 @@ import tiny
 from rpo_trainer import data
 from rpo_trainer.config import TrainConfig
 from rpo_trainer.errors import TrainerError
+from rpo_trainer.order import make_order
 from rpo_trainer.packing import micro_batches
 from rpo_trainer.tokens import ChatTokenizer
 
 
 def make(count, profiles=20, seed=0):
     rng = np.random.default_rng(seed)
-    return [data.Pair(f"p{n}", f"profile-{n % profiles}", 1.0, rng.integers(1, 9, rng.integers(2, 30)).astype(np.int32),
+    return [data.Example(f"p{n}", f"profile-{n % profiles}", rng.integers(1, 9, rng.integers(2, 30)).astype(np.int32),
                       [rng.integers(1, 9, rng.integers(1, 30)).astype(np.int32) for _ in range(2)]) for n in range(count)]
 
 
@@ -22,7 +23,7 @@ def config(**values):
 @pytest.mark.parametrize("loss", ["rpo", "sft"])
 def test_the_order_is_a_pure_function_of_seed_epoch_and_position(loss):
     pairs = make(50)
-    order = data.make_order(pairs, config(loss=loss, epochs=3.0, pairs_per_step=8, seed=4))
+    order = make_order(pairs, config(loss=loss, epochs=3.0, pairs_per_step=8, seed=4))
     steps = list(order.steps())
     assert [step for step, _ in steps] == list(range(1, order.total_steps + 1))
     assert sorted(index for _, indices in steps for index in indices) == sorted(list(range(50)) * 3)
@@ -30,21 +31,21 @@ def test_the_order_is_a_pure_function_of_seed_epoch_and_position(loss):
         assert list(order.steps(start)) == steps[start:]
     # Another order of the files gives the same order of training.
     shuffled = list(reversed(pairs))
-    again = data.make_order(shuffled, config(loss=loss, epochs=3.0, pairs_per_step=8, seed=4))
+    again = make_order(shuffled, config(loss=loss, epochs=3.0, pairs_per_step=8, seed=4))
     ids = [[pairs[index].pair_id for index in indices] for _, indices in steps]
     if loss == "rpo":
         assert [[shuffled[index].pair_id for index in indices] for _, indices in again.steps()] == ids
-    other = data.make_order(pairs, config(loss=loss, epochs=3.0, pairs_per_step=8, seed=5))
+    other = make_order(pairs, config(loss=loss, epochs=3.0, pairs_per_step=8, seed=5))
     assert list(other.steps()) != steps
 
 
 @pytest.mark.parametrize("max_steps, steps", [(0, 19), (7, 7), (19, 19), (40, 19)])
 def test_max_steps_ends_earlier_than_the_epochs_and_never_later(max_steps, steps):
     pairs = make(50)
-    order = data.make_order(pairs, config(epochs=3.0, pairs_per_step=8, max_steps=max_steps))
+    order = make_order(pairs, config(epochs=3.0, pairs_per_step=8, max_steps=max_steps))
     assert order.total_steps == steps
     taken = [indices for _, indices in order.steps()]
-    whole = data.make_order(pairs, config(epochs=3.0, pairs_per_step=8))
+    whole = make_order(pairs, config(epochs=3.0, pairs_per_step=8))
     assert taken == [indices for _, indices in whole.steps()][:steps]
     assert sum(map(len, taken)) == min(steps * 8, 150)
 
@@ -53,7 +54,7 @@ def test_sft_steps_hold_examples_of_like_length():
     pairs = make(160)
     spread = {}
     for loss in ("sft", "rpo"):
-        order = data.make_order(pairs, config(loss=loss, epochs=1.0, pairs_per_step=8))
+        order = make_order(pairs, config(loss=loss, epochs=1.0, pairs_per_step=8))
         spread[loss] = np.mean([np.ptp([pairs[i].length for i in indices]) for _, indices in order.steps()])
     assert spread["sft"] < spread["rpo"] / 4
 
@@ -87,7 +88,7 @@ def test_every_rank_runs_as_many_micro_batches_and_every_pair_counts_once(world_
     indices = list(range(11))
     runs = [list(micro_batches(pairs, indices, 3, world_size, rank)) for rank in range(world_size)]
     assert len({len(run) for run in runs}) == 1
-    counted = [index for run in runs for batch in run if batch.weight for index in batch.pairs]
+    counted = [index for run in runs for batch in run if batch.weight for index in batch.examples]
     assert sorted(counted) == indices
 
 
@@ -120,4 +121,4 @@ def test_a_prompt_that_ends_with_the_assistant_is_refused(tmp_path, base):
     rows[1]["prompt"].append({"role": "assistant", "content": "no"})
     path = tiny.write_pairs(tmp_path / "p.parquet", rows)
     with pytest.raises(TrainerError, match="p.parquet row 1: prompt ends with an assistant"):
-        data.read_pairs([path], "rpo", ChatTokenizer(base))
+        data.read_examples([path], "rpo", ChatTokenizer(base))

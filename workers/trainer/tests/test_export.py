@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rpo_trainer import export
-from rpo_trainer.lora import LoraLinear, add_adapters
+from rpo_trainer.lora import LoraLinear, add_adapters, init_adapters
 from rpo_trainer.config import LoraConfig
 from rpo_trainer.model import load_model
 
@@ -22,7 +22,7 @@ def trained(start, pairs_file):
 
 def test_every_linear_layer_of_the_blocks_is_adapted_and_untrained_it_changes_nothing(base):
     plain = load_model(base)
-    adapted = add_adapters(load_model(base), LoraConfig(rank=4), seed=0)
+    adapted = init_adapters(add_adapters(load_model(base), LoraConfig(rank=4)), seed=0)
     layers = [name for name, module in adapted.named_modules() if isinstance(module, LoraLinear)]
     assert len(layers) == 2 * 7 and not any("lm_head" in name for name in layers)
     with torch.no_grad():
@@ -31,7 +31,7 @@ def test_every_linear_layer_of_the_blocks_is_adapted_and_untrained_it_changes_no
 
 
 def test_the_adapter_start_depends_on_the_seed_alone(base):
-    starts = [add_adapters(load_model(base), LoraConfig(), seed).model.layers[1].mlp.up_proj.lora_A for seed in (3, 3, 4)]
+    starts = [init_adapters(add_adapters(load_model(base), LoraConfig()), seed).model.layers[1].mlp.up_proj.lora_A for seed in (3, 3, 4)]
     assert torch.equal(starts[0], starts[1]) and not torch.equal(starts[0], starts[2])
 
 
@@ -49,7 +49,7 @@ def test_peft_loads_the_adapter_with_equal_logits_and_the_merged_model_has_them_
 
 
 def adapted_logits(base, adapter):
-    model = add_adapters(load_model(base), LoraConfig(), seed=0)
+    model = add_adapters(load_model(base), LoraConfig())
     weights = load_file(os.path.join(adapter, "adapter_model.safetensors"))
     trainable = {name: p for name, p in model.named_parameters() if p.requires_grad}
     with torch.no_grad():

@@ -4,8 +4,9 @@ import torch
 
 from rpo_trainer.logprob import token_logprobs
 from rpo_trainer.loss import preference_loss, reward_margin, untrained_loss
-from rpo_trainer.model import Policy, load_model
-from rpo_trainer.packing import collate_sequences
+from rpo_trainer.model import build
+from rpo_trainer.packing import Tree, collate_trees
+from rpo_trainer.parallel import Group
 
 
 def reference_logprobs(hidden, weight, targets):
@@ -38,19 +39,21 @@ def test_a_frozen_head_gets_no_gradient():
 
 
 def test_sums_are_float32_and_do_not_depend_on_padding_or_company(base):
-    policy = Policy(load_model(base), torch.device("cpu"), torch.float32)
+    group = Group("cpu", 1)
+    policy = build(base, group, torch.float32, trained=False)
     rng = np.random.default_rng(0)
     sequences = [(rng.integers(6, 300, p).astype(np.int32), rng.integers(6, 300, c).astype(np.int32))
                  for p, c in ((5, 3), (20, 1), (9, 30))]
-    together = policy.logprobs(collate_sequences(sequences, range(3))).detach()
+    together = policy.logprobs(collate_trees([Tree(prompt, [response]) for prompt, response in sequences])).detach()
     assert together.dtype == torch.float32
     for row, sequence in enumerate(sequences):
-        alone = policy.logprobs(collate_sequences([sequence], [0])).detach()[0]
+        alone = policy.logprobs(collate_trees([Tree(sequence[0], [sequence[1]])])).detach()[0]
         prompt, response = (torch.from_numpy(ids).long() for ids in sequence)
         logits = policy.model(torch.cat([prompt, response])[None]).logits[0, len(prompt) - 1: -1]
         full = torch.log_softmax(logits.double(), 1).gather(1, response[:, None]).sum()
         assert abs(float(alone - together[row])) < 1e-3
         assert float(alone) == pytest.approx(float(full.detach()), abs=1e-3)
+    group.close()
 
 
 @pytest.mark.parametrize("loss, scale, expected", [

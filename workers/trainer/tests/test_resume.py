@@ -74,7 +74,7 @@ def test_a_checkpoint_that_is_not_whole_is_passed_over(start, pairs_file, harm):
     expected = metered(out)
     newest = os.path.join(out, "checkpoints", "step-000006")
     if harm == "torn weights":
-        with open(os.path.join(newest, "weights.safetensors"), "r+b") as file:
+        with open(os.path.join(newest, "__0_0.distcp"), "r+b") as file:
             file.truncate(1000)
     elif harm == "no marker":
         os.unlink(os.path.join(newest, "COMMITTED"))

@@ -1,0 +1,126 @@
+"""Model folders: what they hold, and how their weights get into a model.
+
+Every rank opens the safetensors files and reads only its slices, so that a rank of a
+sharded 70B model never holds more than its share.
+"""
+
+import hashlib
+import json
+import os
+
+import torch
+
+from . import attention
+from .errors import invalid
+
+# Decoders whose logits are head(backbone(ids)) and nothing else.
+FAMILIES = ("llama", "qwen2", "qwen3", "mistral")
+
+
+def read_config(model_dir):
+    path = os.path.join(model_dir, "config.json")
+    try:
+        with open(path, encoding="utf-8") as file:
+            return json.load(file)
+    except (OSError, ValueError) as error:
+        raise invalid(f"read {path}: {error}") from None
+
+
+def weight_files(model_dir):
+    """The safetensors files of the model, sorted by name."""
+    return sorted(name for name in os.listdir(model_dir)
+                  if name.endswith(".safetensors") and not name.startswith("adapter_"))
+
+
+def weights_digest(model_dir, init="weights", seed=0) -> str:
+    """SHA-256 that names the starting weights: config.json and the safetensors, byte for byte."""
+    digest = hashlib.sha256(json.dumps(read_config(model_dir), sort_keys=True).encode())
+    if init == "random":
+        digest.update(f"random {seed}".encode())
+        return digest.hexdigest()
+    for name in weight_files(model_dir):
+        with open(os.path.join(model_dir, name), "rb") as file:
+            digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def empty_model(model_dir, dtype):
+    """The model without storage (on the meta device)."""
+    with torch.device("meta"):
+        return from_config(model_dir).to(dtype)
+
+
+def random_model(model_dir, seed):
+    """Weights drawn from config.json and the seed, float32 on the CPU."""
+    torch.manual_seed(seed)
+    return from_config(model_dir).to(torch.float32)
+
+
+def from_config(model_dir):
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    document = read_config(model_dir)
+    family = document.get("model_type")
+    if family not in FAMILIES:
+        raise invalid(f"model_dir: {family} models are not supported, only {', '.join(FAMILIES)}")
+    attention.register()
+    config = AutoConfig.from_pretrained(model_dir, local_files_only=True)
+    window = getattr(config, "sliding_window", None)
+    if window and window < config.max_position_embeddings and getattr(config, "use_sliding_window", True):
+        raise invalid(f"model_dir: attention in a window of {window} tokens is not supported; set "
+                      f"max_position_embeddings in config.json to {window} or below and train within it")
+    return AutoModelForCausalLM.from_config(config, attn_implementation=attention.NAME)
+
+
+def load(model, model_dir, device):
+    """Give a model without storage its storage on the device, and read this rank's part of the weights.
+
+    Adapters are left for lora.init_adapters.
+    """
+    from safetensors import safe_open
+
+    if not weight_files(model_dir):
+        raise invalid(f'model_dir: no safetensors in {model_dir}; set init to "random" to start without weights')
+    model.to_empty(device=device)
+    model.tie_weights()
+    # Buffers are computed from the config, in float32 whatever the weights' type is.
+    model.model.rotary_emb = type(model.model.rotary_emb)(config=model.config).to(device)
+    wanted = {name.replace(".base.", "."): parameter for name, parameter in model.named_parameters()
+              if not name.endswith(("lora_A", "lora_B"))}
+    try:
+        for file_name in weight_files(model_dir):
+            with safe_open(os.path.join(model_dir, file_name), "pt") as file:
+                for name in file.keys():
+                    parameter = wanted.pop(name, None)
+                    if parameter is not None:
+                        copy_slice(parameter, file.get_slice(name), name)
+                    elif not (name.endswith("rotary_emb.inv_freq")
+                              or name == "lm_head.weight" and model.config.tie_word_embeddings):
+                        raise ValueError(f"{file_name} holds {name}, which the model of config.json has not")
+    except Exception as error:
+        raise invalid(f"load the weights of {model_dir}: {error}") from None
+    if wanted:
+        raise invalid(f"load the weights of {model_dir}: the files lack {sorted(wanted)[0]}")
+    return model
+
+
+def copy_slice(parameter, stored, name):
+    """Read what this rank holds of a parameter: all of it, or its rows."""
+    if list(parameter.shape) != list(stored.get_shape()):
+        raise ValueError(f"{name} has shape {stored.get_shape()}, config.json says {list(parameter.shape)}")
+    first, last = local_rows(parameter)
+    local = parameter.to_local() if hasattr(parameter, "to_local") else parameter
+    with torch.no_grad():
+        if last > first:
+            local.copy_(stored[first:last])
+
+
+def local_rows(parameter):
+    """The rows [first, last) of a parameter that this rank holds."""
+    rows = parameter.shape[0]
+    for axis, placement in enumerate(getattr(parameter, "placements", ())):
+        if placement.is_shard():
+            size = -(-rows // parameter.device_mesh.size(axis))
+            first = min(rows, parameter.device_mesh.get_local_rank(axis) * size)
+            return first, min(rows, first + size)
+    return 0, rows
