@@ -24,7 +24,7 @@ var (
 	}
 	figures  = regexp.MustCompile(`(?i)\d+|\b(?:once|twice|one|two|three|four|five|six|seven|eight|nine|ten)\b|[一二两三四五六七八九十]`)
 	negating = regexp.MustCompile(`(?i)\b(?:not|no|never|without|avoid|refrain|free of|leave out|omit|cannot|nothing|none)\b|n't\b|不|勿|禁止|严禁|避免|无|别`)
-	bounding = regexp.MustCompile(`(?i)\b(?:at least|at most|exactly|fewer|less|more|under|over|up to|minimum|maximum|first|last|before|after|start|begin|end|upper|lower)|至少|至多|最多|最少|不超过|不少于|以内|以上|超过|正好|恰好|开头|结尾|之前|之后|首|末`)
+	bounding = regexp.MustCompile(`(?i)\b(?:at least|at most|exactly|fewer|less|more|under|over|up to|minimum|maximum|first|last|before|after|start|begin|end|upper|lower)\b|至少|至多|最多|最少|不超过|不少于|以内|以上|超过|正好|恰好|开头|结尾|之前|之后|首|末`)
 )
 
 func init() {
@@ -34,21 +34,31 @@ func init() {
 	}
 }
 
+// gist is what of a demand is compared with another.
+type gist struct {
+	text                    string
+	quoted, numbers, bounds []string
+	forbids                 bool
+	parts                   map[string]bool
+}
+
+func gistOf(text, language string) gist {
+	rest, quoted := unquoted(text)
+	return gist{
+		text: text, quoted: sorted(quoted), numbers: numbersOf(rest), forbids: negating.MatchString(rest),
+		bounds: sorted(bounding.FindAllString(strings.ToLower(rest), -1)), parts: partsOf(rest, language),
+	}
+}
+
 // alike reports that two demands say the same in nearly the same words. Demands
 // that differ in a number, a quoted text, a bound or in whether they forbid are
 // never alike.
-func alike(a, b, language string) bool {
-	if strings.EqualFold(a, b) {
+func alike(a, b gist) bool {
+	if strings.EqualFold(a.text, b.text) {
 		return true
 	}
-	restA, quotedA := unquoted(a)
-	restB, quotedB := unquoted(b)
-	if !slices.Equal(sorted(quotedA), sorted(quotedB)) || !slices.Equal(numbersOf(restA), numbersOf(restB)) ||
-		negating.MatchString(restA) != negating.MatchString(restB) ||
-		!slices.Equal(sorted(bounding.FindAllString(strings.ToLower(restA), -1)), sorted(bounding.FindAllString(strings.ToLower(restB), -1))) {
-		return false
-	}
-	return jaccard(partsOf(restA, language), partsOf(restB, language)) >= alikeFrom
+	return a.forbids == b.forbids && slices.Equal(a.quoted, b.quoted) && slices.Equal(a.numbers, b.numbers) &&
+		slices.Equal(a.bounds, b.bounds) && jaccard(a.parts, b.parts) >= alikeFrom
 }
 
 func sorted(texts []string) []string { return slices.Sorted(slices.Values(texts)) }
@@ -65,12 +75,16 @@ func numbersOf(text string) []string {
 }
 
 // partsOf are the words of an English text, and the pairs of neighbouring
-// characters of a Chinese one, without fillers.
+// characters of a Chinese one, without fillers and without what alike compares
+// by itself.
 func partsOf(text, language string) map[string]bool {
 	out := map[string]bool{}
 	text = strings.ToLower(text)
+	for _, apart := range []*regexp.Regexp{bounding, figures, negating} {
+		text = apart.ReplaceAllString(text, " ")
+	}
 	if language == schemas.Chinese {
-		text = chineseFillers.Replace(text)
+		text = chineseFillers.Replace(strings.ReplaceAll(text, " ", ""))
 	}
 	words := strings.FieldsFunc(text, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsNumber(r) && r != '\'' })
 	for _, w := range words {

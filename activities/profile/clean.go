@@ -36,7 +36,7 @@ candidates:
 		}
 		for i := 0; i < len(kept); i++ {
 			o := kept[i]
-			if why, weaker := clash(o, c, s.language); why != "" {
+			if why, weaker := clash(o, c); why != "" {
 				if !weaker {
 					drop(c, "%s %q", why, clipped(o.text))
 					continue candidates
@@ -61,8 +61,8 @@ func problem(text, why string) string { return fmt.Sprintf("%q %s", clipped(text
 
 // clash says why two constraints cannot both stay, "" if they can. The later one
 // goes, unless the earlier one is the weaker of the two.
-func clash(earlier, later written, language string) (why string, earlierGoes bool) {
-	if alike(earlier.text, later.text, language) || strings.Contains(earlier.text, later.text) {
+func clash(earlier, later written) (why string, earlierGoes bool) {
+	if alike(earlier.gist, later.gist) || strings.Contains(earlier.text, later.text) {
 		return "says the same as", false
 	}
 	if strings.Contains(later.text, earlier.text) {

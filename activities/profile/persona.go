@@ -3,6 +3,7 @@ package profile
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"rpo/schemas"
@@ -70,18 +71,18 @@ func parsePersona(reply, language string) (p schemas.Persona, err error) {
 	if len(r.Traits) > mostTraits {
 		return p, fmt.Errorf("%d traits, must be at most %d", len(r.Traits), mostTraits)
 	}
-candidates:
+	var kept []gist
 	for _, text := range r.Traits {
 		trait, err := readLine("trait", unlisted(text), shortestTraitLen, longestTrait)
 		if err != nil {
 			return p, err
 		}
 		trait = strings.TrimRight(trait, ".。;；,，")
-		for _, other := range p.Traits {
-			if alike(other, trait, language) {
-				continue candidates
-			}
+		g := gistOf(trait, language)
+		if slices.ContainsFunc(kept, func(other gist) bool { return alike(other, g) }) {
+			continue
 		}
+		kept = append(kept, g)
 		if p.Traits = append(p.Traits, trait); len(p.Traits) == traits {
 			return p, nil
 		}

@@ -39,6 +39,8 @@ type written struct {
 	text, trigger, family string
 	// rule is that of the demand alone.
 	rule schemas.Rule
+	// gist is of text.
+	gist gist
 }
 
 // profileReply is what the model is asked for.
@@ -139,6 +141,7 @@ func compose(text, trigger, family, language string) written {
 	default:
 		c.text = upperFirst(c.trigger) + ", " + lowerFirst(c.text)
 	}
+	c.gist = gistOf(c.text, language)
 	return c
 }
 
