@@ -11,9 +11,10 @@ import (
 	"rpo/schemas"
 )
 
-// rows makes one evaluation row per letter: 1 followed, 0 not, - not applicable.
+// rows makes one evaluation row per letter: 1 followed, 0 not, - not applicable,
+// ? abstained from.
 func rows(profile, family, base, trained string) []schemas.Evaluation {
-	outcomes := map[rune]string{'1': schemas.Followed, '0': schemas.NotFollowed, '-': schemas.NotApplicable}
+	outcomes := map[rune]string{'1': schemas.Followed, '0': schemas.NotFollowed, '-': schemas.NotApplicable, '?': schemas.Abstained}
 	var out []schemas.Evaluation
 	for arm, letters := range map[string]string{schemas.ArmBase: base, schemas.ArmTrained: trained} {
 		for _, l := range letters {
@@ -39,6 +40,8 @@ func TestSmallExamplesWorkedOutByHand(t *testing.T) {
 		{"two profiles", [][]schemas.Evaluation{rows("a", "f", "10", "11"), rows("b", "f", "10", "10")},
 			0.5, 0.75, 4, 2, [2]float64{0.25 - z/4, 0.25 + z/4}},
 		{"what does not apply is left out", [][]schemas.Evaluation{rows("a", "f", "1-0--", "11-"), rows("b", "f", "10", "-10"), rows("c", "f", "--", "-")},
+			0.5, 0.75, 4, 2, [2]float64{0.25 - z/4, 0.25 + z/4}},
+		{"what votes disagree on is left out", [][]schemas.Evaluation{rows("a", "f", "1?0", "?11?"), rows("b", "f", "10", "10??")},
 			0.5, 0.75, 4, 2, [2]float64{0.25 - z/4, 0.25 + z/4}},
 		// Every profile gains the same: nothing varies.
 		{"a constant gain", [][]schemas.Evaluation{rows("a", "f", "10", "11"), rows("b", "g", "10", "11"), rows("c", "f", "01", "11")},

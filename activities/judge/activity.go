@@ -78,14 +78,14 @@ func Shard(ctx context.Context, p Panel, meter *chat.Meter, turns []schemas.Turn
 
 // CalibrateJudge sums the calibration rows of a judge stage's manifest and writes
 // the report under reports/, as JSON and as a Markdown page. A manifest without
-// such rows is InvalidInput.
+// that table is InvalidInput, unless it has no shards at all.
 func (a *Activities) CalibrateJudge(ctx context.Context, manifest string) (schemas.CalibrationResult, error) {
 	m, err := store.GetManifest(ctx, a.Store, manifest)
 	if err != nil {
 		return schemas.CalibrationResult{}, err
 	}
 	objects := m.Objects(schemas.TableCalibration)
-	if len(objects) == 0 {
+	if len(objects) == 0 && len(m.Shards) > 0 {
 		return schemas.CalibrationResult{}, schemas.Errorf(schemas.InvalidInput,
 			"manifest %s has no calibration: judge its responses with \"calibrate\": true", manifest)
 	}

@@ -47,8 +47,8 @@ const (
 	numeral = `(?P<n>\d{1,3}(?:,\d{3})+|\d+)`
 	second  = `(?P<m>\d{1,3}(?:,\d{3})+|\d+)`
 	things  = `(?: [a-z-]+){0,3}?`
-	measure = `[^\d,，。.;；]{0,6}?`
-	verb    = `\p{Han}{0,4}?` // 至少使用3个
+	measure = `[^\x00\d,，。.;；]{0,6}?` // \x00 stands for what is read already
+	verb    = `\p{Han}{0,4}?`         // 至少使用3个
 )
 
 // forms are tried in this order, so that "no more than" is read before "more than".

@@ -176,7 +176,7 @@ func TestSetsOfCountsObeyTheirLaws(t *testing.T) {
 func FuzzRepliesAndNumbersAreReadWithoutHarm(f *testing.F) {
 	for _, s := range []string{
 		`{"opposite": "Be unkind."}`, `{"opposite": null}`, `{"reason": "r", "exclusive": false, "exhaustive": true, "definite": true}`,
-		"{}", "null", "", "Use at least three examples.", "至少使用一百零五个例子。", "between 5 and 3", "1-2-3 or 4", "除除3个以外", "\xff or \x00 3",
+		"{}", "null", "", "Use at least three examples.", "至少使用一百零五个例子。", "between 5 and 3", "1-2-3 or 4", "除除3个以外", "900除0个以外", "\xff or \x00 3",
 	} {
 		f.Add(s, s)
 	}
