@@ -84,6 +84,20 @@ func TestAKilledShardPaysForNoAnsweredCallAgain(t *testing.T) {
 	}
 }
 
+func TestAnEstimateAsksNobody(t *testing.T) {
+	server := scripted.New(t, honest)
+	s := store.NewMemory("rpo")
+	in := shardOf(t, s, schemas.GenerateOptions{GenerateEndpoint: "writer"}, fourSeeds())
+	in.Allowance.EstimateOnly = true
+	a := Activities{Store: s, Models: steptest.Models{"writer": server.URL}}
+	steptest.Run(t, func(ctx context.Context) {
+		result, err := a.GenerateShard(ctx, in)
+		if err != nil || result.Estimate == nil || result.Estimate.Calls != 4 || server.Stats().Requests != 0 {
+			t.Errorf("result %+v, %v", result, err)
+		}
+	})
+}
+
 func TestTheSeedOfTheOptionsGivesOtherSamplesOfTheSameSeeds(t *testing.T) {
 	named := func(p scripted.Parsed) scripted.Reply {
 		if p.SchemaName != "generate_profile" {

@@ -81,7 +81,7 @@ func decodeSeed(data []byte) (s schemas.Seed, err error) {
 		return s, err
 	}
 	if row.has("constraints") {
-		return s, errors.New("field constraints: the first line has none, so this is a file of seeds; put profiles with constraints in a file of their own")
+		return s, errors.New("field constraints: a file of seeds has none; put profiles with constraints in a file of their own")
 	}
 	if s.SourceID, err = row.text("id"); err != nil {
 		return s, err

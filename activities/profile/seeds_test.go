@@ -53,7 +53,7 @@ func TestALineThatIsNoSeedIsNamed(t *testing.T) {
 		`{"id": "a", "description": "d", "note": ""}`:                                                                  "unknown field note",
 		`{"id": "a", "description": "` + strings.Repeat("茶", 8001) + `"}`:                                              "has 8001 characters",
 		"{\"id\": \"a\", \"description\": \"d\"}\n\n{\"id\": \"a\", \"system\": \"s\"}":                                `line 3: id "a" is that of line 1`,
-		"{\"id\": \"a\", \"system\": \"s\"}\n{\"id\": \"b\", \"system\": \"s\", \"constraints\": [{\"text\": \"s\"}]}": "line 2: field constraints: the first line has none",
+		"{\"id\": \"a\", \"system\": \"s\"}\n{\"id\": \"b\", \"system\": \"s\", \"constraints\": [{\"text\": \"s\"}]}": "line 2: field constraints: a file of seeds has none",
 		"": "the file is empty",
 	} {
 		_, err := ReadSeeds(strings.NewReader(lines), "test", Options{})
