@@ -3,12 +3,25 @@
 //
 // It is one of the two tools that every step may use. What may enter: the
 // protocol, the differences between servers, and decorators of Completer or of
-// exchanger (retry stands here; limits, cache and budget belong here). What may
-// not: prompts, constraints, verdicts, or anything else of the method.
+// exchanger (retry, limits and breaker stand here, the cache in its own folder).
+// What may not: prompts, constraints, verdicts, or anything else of the method.
 //
-// A request goes through three layers. Client.Complete makes sure that exactly
-// n choices come back, retrying repeats an exchange that failed, and wire is
-// the one HTTP exchange.
+// A request goes through these layers. Replicated picks one of several servers,
+// if there are. Client.Complete makes sure that exactly n choices come back,
+// breaking and retrying decide whether and how often an exchange is made, limited
+// when, and wire is the one HTTP exchange, whole or streamed.
+//
+// # What servers differ in
+//
+// Before the first call to a model a Client probes its server with at most four
+// tiny requests, which belong to no call: does it honour n and seed, in which form
+// does it heed a JSON schema, how does it call the token limit, which parameters
+// does it refuse. Requests are then written in the server's dialect. That changes
+// no result: a refused parameter is left out only where the request has it off,
+// and is an InvalidInput error elsewhere. Refusals that only a call meets are
+// learnt from that call, once the server takes the rest of it. Everything else
+// that servers do differently is tolerated where replies are read: fewer or more
+// choices, missing usage, reasoning beside content, errors inside replies.
 //
 // # Seeds
 //
