@@ -23,17 +23,13 @@ type reversal struct {
 	refused  []refusal
 	// err is set when a model's replies stay invalid.
 	err error
+	// wrote and checked say what the models were asked and whether they replied.
+	wrote, checked exchange
 }
 
-// settled reports that no more calls are to be made.
-func (r *reversal) settled() bool {
-	return r.accepted || r.err != nil || len(r.refused) == maxOpposites
-}
+type exchange struct{ asked, replied bool }
 
-func (r *reversal) refuse(reason string) {
-	r.refused = append(r.refused, refusal{r.text, reason})
-	r.text = ""
-}
+func (e *exchange) add(replied bool) { e.asked, e.replied = true, e.replied || replied }
 
 // row is the opposite of one of the constraints that make the demand.
 func (r *reversal) row(c schemas.Constraint, by string) (schemas.Opposite, error) {
@@ -47,79 +43,59 @@ func (r *reversal) row(c schemas.Constraint, by string) (schemas.Opposite, error
 	return irreversible(c, fmt.Sprintf("%d opposites failed, the last one, %q, since %s", len(r.refused), last.text, last.reason), by), nil
 }
 
-// reverse settles all cases, in rounds of writing and checking. An error is one
-// that no case is to blame for: the endpoint's, or a model that replies to none.
-func (t Team) reverse(ctx context.Context, meter *chat.Meter, cases []*reversal) error {
-	var wrote, checked tally
-	beat := func() {
-		done := 0
-		for _, r := range cases {
-			if r.settled() {
-				done++
+// settle writes opposites until one passes the check or too many have failed. What
+// the demand is to blame for is kept in r.err; any other error is returned.
+func (t Team) settle(ctx context.Context, r *reversal) error {
+	for range maxOpposites {
+		var replied bool
+		r.text, replied, r.err = t.write(ctx, r.demand, r.refused)
+		r.wrote.add(replied)
+		objection := ""
+		if r.err == nil {
+			if objection = r.objection(); objection == "" {
+				objection, replied, r.err = t.check(ctx, r.demand, r.text)
+				r.checked.add(replied)
 			}
 		}
-		meter.Beat(ctx, done, len(cases))
-	}
-	for range maxOpposites {
-		open := slices.DeleteFunc(slices.Clone(cases), (*reversal).settled)
-		// Writing and checking take turns, so that neither waits for a slot of the
-		// other's while it holds one of its own.
-		err := wrote.each(ctx, t.Writer, open, beat, func(ctx context.Context, r *reversal) (func(), bool, error) {
-			text, replied, err := t.write(ctx, r.demand, r.refused)
-			return func() {
-				r.text = text
-				if reason := r.objection(); reason != "" {
-					r.refuse(reason)
-				}
-			}, replied, err
-		})
-		if err != nil {
-			return err
+		switch {
+		case r.err != nil && !chat.RowError(r.err):
+			return r.err
+		case r.err != nil:
+			return nil
+		case objection == "":
+			r.accepted = true
+			return nil
 		}
-		written := slices.DeleteFunc(open, func(r *reversal) bool { return r.text == "" || r.err != nil })
-		err = checked.each(ctx, t.Checker, written, beat, func(ctx context.Context, r *reversal) (func(), bool, error) {
-			reason, replied, err := t.check(ctx, r.demand, r.text)
-			return func() {
-				if r.accepted = reason == ""; !r.accepted {
-					r.refuse(reason)
-				}
-			}, replied, err
-		})
-		if err != nil {
-			return err
-		}
+		r.refused = append(r.refused, refusal{r.text, objection})
 	}
 	return nil
 }
 
-// tally knows whether a model ever replied.
-type tally struct{ replied bool }
-
-// each makes one call per case. The call returns what to do with its reply, which
-// is done by one goroutine at a time.
-func (n *tally) each(ctx context.Context, m chat.Model, cases []*reversal, beat func(),
-	call func(context.Context, *reversal) (settle func(), replied bool, err error)) error {
+// reverse settles all cases. An error is one that no case is to blame for: the
+// endpoint's, or a model that replies to none.
+func (t Team) reverse(ctx context.Context, meter *chat.Meter, cases []*reversal) error {
 	var mu sync.Mutex
-	err := m.Each(ctx, len(cases), func(ctx context.Context, i int) error {
-		r := cases[i]
-		settle, replied, err := call(ctx, r)
+	done := 0
+	err := t.Writer.Each(ctx, len(cases), func(ctx context.Context, i int) error {
+		err := t.settle(ctx, cases[i])
 		mu.Lock()
 		defer mu.Unlock()
-		n.replied = n.replied || replied
-		switch {
-		case err == nil:
-			settle()
-		case !chat.RowError(err):
-			return err
-		default:
-			r.err = err
-		}
-		beat()
-		return nil
+		done++
+		meter.Beat(ctx, done, len(cases))
+		return err
 	})
-	if err == nil && len(cases) > 0 && !n.replied {
-		// The model replied to none: that is its fault, not the constraints'.
-		err = cases[0].err
+	if err != nil {
+		return err
 	}
-	return err
+	for _, of := range []func(*reversal) exchange{
+		func(r *reversal) exchange { return r.wrote },
+		func(r *reversal) exchange { return r.checked },
+	} {
+		replied := slices.ContainsFunc(cases, func(r *reversal) bool { return of(r).replied })
+		asked := slices.IndexFunc(cases, func(r *reversal) bool { return of(r).asked })
+		if asked >= 0 && !replied {
+			return cases[asked].err
+		}
+	}
+	return nil
 }
