@@ -60,6 +60,17 @@ func newIndex() *index {
 	return &index{refs: map[uint64]ref{}, parts: map[uint32]*part{}, names: map[string]*part{}}
 }
 
+// expect makes room in an index that is empty.
+func (x *index) expect(loaded []loadedIndex) {
+	n := 0
+	for _, l := range loaded {
+		n += len(l.places)
+	}
+	if len(x.refs) == 0 {
+		x.refs = make(map[uint64]ref, n)
+	}
+}
+
 // add makes a part's entries known, over those of parts that were added before:
 // a merged part comes after those it replaces.
 func (x *index) add(p *part, places []place) {

@@ -4,9 +4,9 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/hex"
-	"hash"
 	"math"
 	"strings"
+	"sync"
 
 	"rpo/activities/chat"
 )
@@ -20,25 +20,26 @@ type key [sha256.Size]byte
 // prefix is what indexes know of a key.
 func (k key) prefix() uint64 { return binary.BigEndian.Uint64(k[:]) }
 
-// encoding feeds fields to a hash so that different fields give different bytes:
-// every string and every list goes with its length.
-type encoding struct{ hash.Hash }
+// encoding are fields written so that different ones give different bytes: every
+// string and every list goes with its length.
+type encoding []byte
 
-func (e encoding) number(n uint64) {
-	var b [8]byte
-	binary.BigEndian.PutUint64(b[:], n)
-	e.Write(b[:])
-}
+// encodings keeps buffers, since prompts are long.
+var encodings = sync.Pool{New: func() any { return new(encoding) }}
 
-func (e encoding) float(f float64) { e.number(math.Float64bits(f + 0)) } // -0 + 0 is 0
+func (e *encoding) number(n uint64) { *e = binary.BigEndian.AppendUint64(*e, n) }
 
-func (e encoding) text(s string) {
+func (e *encoding) float(f float64) { e.number(math.Float64bits(f + 0)) } // -0 + 0 is 0
+
+func (e *encoding) text(s string) {
 	e.number(uint64(len(s)))
-	e.Write([]byte(s))
+	*e = append(*e, s...)
 }
 
-func (e encoding) key() (k key) {
-	e.Sum(k[:0])
+// key hashes the fields and begins anew.
+func (e *encoding) key() key {
+	k := sha256.Sum256(*e)
+	*e = (*e)[:0]
 	return k
 }
 
@@ -46,7 +47,8 @@ func (e encoding) key() (k key) {
 // its refusal. The number of choices is not in a choice's key, since choice i
 // depends on the seed and i alone; a refusal may be for the number.
 func keysOf(u Use, req chat.Request, n int) []key {
-	e := encoding{sha256.New()}
+	e := encodings.Get().(*encoding)
+	defer encodings.Put(e)
 	e.text(keyVersion)
 	e.text(u.Identity)
 	e.number(uint64(u.Generation))
@@ -73,21 +75,20 @@ func keysOf(u Use, req chat.Request, n int) []key {
 	for _, s := range req.Stop {
 		e.text(s)
 	}
-	e.text(string(req.Schema))
+	e.number(uint64(len(req.Schema)))
+	*e = append(*e, req.Schema...)
 	e.text(name)
 	request := e.key()
 
 	keys := make([]key, n+1)
 	for i := range n {
-		e.Reset()
 		e.text("choice")
-		e.Write(request[:])
+		*e = append(*e, request[:]...)
 		e.number(uint64(i))
 		keys[i] = e.key()
 	}
-	e.Reset()
 	e.text("refusal")
-	e.Write(request[:])
+	*e = append(*e, request[:]...)
 	e.text(u.Endpoint)
 	e.number(uint64(n))
 	keys[n] = e.key()

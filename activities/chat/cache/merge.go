@@ -55,18 +55,23 @@ func (s *scope) mergeSoon(many int, of func(*part) bool) {
 	slices.SortFunc(parts, func(a, b *part) int { return cmp.Compare(a.name, b.name) })
 	s.merging = true
 	s.cache.background.Go(func() {
-		if err := s.merge(s.cache.life, parts); err != nil && s.cache.life.Err() == nil {
+		merged, err := s.merge(s.cache.life, parts)
+		if err != nil && s.cache.life.Err() == nil {
 			s.cache.log.Warn("small parts of the call cache could not be merged", "error", err.Error())
 		}
 		s.mu.Lock()
 		s.merging = false
 		s.mu.Unlock()
+		if merged > 0 && err == nil {
+			s.mergeSoon(many, of) // more may have come meanwhile
+		}
 	})
 }
 
 // merge writes one part with all that the given ones hold, as far as one takes
-// it, then deletes those. One that is gone or damaged is left as it is.
-func (s *scope) merge(ctx context.Context, parts []*part) error {
+// it, then deletes those, and returns how many they were. One that is gone or
+// damaged is left as it is.
+func (s *scope) merge(ctx context.Context, parts []*part) (int, error) {
 	dat, places, merged, names := []byte(datMagic), []place(nil), []*part(nil), []string(nil)
 	blocks := 0
 	for _, p := range parts {
@@ -80,7 +85,7 @@ func (s *scope) merge(ctx context.Context, parts []*part) error {
 		case errors.Is(err, errDamaged), t == schemas.NotFound, t == schemas.CorruptData:
 			continue
 		default:
-			return err
+			return 0, err
 		}
 		if blocks+len(b.blocks) > maxBlocks || len(merged) > 0 && len(dat)+len(b.dat) > mergeLimit {
 			break
@@ -94,11 +99,11 @@ func (s *scope) merge(ctx context.Context, parts []*part) error {
 		merged, names = append(merged, p), append(names, p.name)
 	}
 	if len(merged) < 2 {
-		return nil
+		return 0, nil
 	}
 	whole := &part{header: headerOf(dat), name: mergedName(names), mine: !slices.ContainsFunc(merged, func(p *part) bool { return !p.mine })}
 	if err := s.put(ctx, whole, dat, places); err != nil {
-		return err
+		return 0, err
 	}
 	s.cache.count(func(st *Stats) { st.Merged += len(merged) })
 	dangling := false
@@ -113,12 +118,12 @@ func (s *scope) merge(ctx context.Context, parts []*part) error {
 	for _, name := range names {
 		for _, ending := range []string{".idx", ".dat"} {
 			if err := s.cache.objects.Delete(ctx, s.folder+name+ending); err != nil {
-				return err
+				return len(merged), err
 			}
 		}
 	}
 	if dangling {
-		return s.rebuild(ctx)
+		return len(merged), s.rebuild(ctx)
 	}
-	return nil
+	return len(merged), nil
 }

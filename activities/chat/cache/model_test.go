@@ -94,10 +94,12 @@ type process struct {
 	*cache.Cache
 	store.Store
 	dead atomic.Bool
+	// deleted gets one for each object that this process deleted.
+	deleted chan struct{}
 }
 
 func start(t testing.TB, s store.Store) *process {
-	p := &process{Store: s}
+	p := &process{Store: s, deleted: make(chan struct{}, 10000)}
 	p.Cache = cache.New(p, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	t.Cleanup(func() {
 		p.kill()
@@ -126,7 +128,11 @@ func (p *process) Delete(ctx context.Context, key string) error {
 	if err := p.alive(); err != nil {
 		return err
 	}
-	return p.Store.Delete(ctx, key)
+	err := p.Store.Delete(ctx, key)
+	if err == nil {
+		p.deleted <- struct{}{}
+	}
+	return err
 }
 
 func (p *process) completer(m chat.Completer) chat.Completer {

@@ -103,6 +103,7 @@ func (s *scope) relist(ctx context.Context, all bool) error {
 		if all {
 			s.restart(loaded, before)
 		} else {
+			s.index.expect(loaded)
 			for _, l := range loaded {
 				if s.index.names[l.part.name] == nil {
 					s.index.add(l.part, l.places)
@@ -138,6 +139,7 @@ func (s *scope) relist(ctx context.Context, all bool) error {
 func (s *scope) restart(loaded []loadedIndex, before map[string]*part) {
 	old := s.index
 	s.index = newIndex()
+	s.index.expect(loaded)
 	s.index.next = old.next // a ref of the old index must not name a new part
 	for _, l := range loaded {
 		if p := old.names[l.part.name]; p != nil {
