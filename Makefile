@@ -1,13 +1,16 @@
 # make quickstart   build everything, run the whole method on the bundled profiles
 # make test         all tests, fast ones first
+# make test-vllm    the client and the stages on a real vLLM (6 GB, 10 minutes)
 # make build        bin/rpo, bin/rpo-local and the Python environment .venv
 
 SHELL := /bin/bash -o pipefail
 PYTHON ?= python3
 VENV := .venv
+VLLM_VENV := .venv-vllm
+VLLM_FILES := workers/rpo/testdata/vllm
 ARGS ?=
 
-.PHONY: build quickstart test test-go test-local test-trainer test-end-to-end tiny-model bench-rules clean
+.PHONY: build quickstart test test-go test-local test-trainer test-end-to-end test-vllm tiny-model bench-rules clean
 
 build: bin/rpo bin/rpo-local $(VENV)/.ready
 
@@ -31,6 +34,11 @@ test-trainer: $(VENV)/.ready-test
 # The whole system against the real parts: kills, resume, bad input.
 test-end-to-end: build
 	go test -tags endtoend -count=1 -timeout 30m -v ./workers/rpo
+
+# The client's acceptance suite, the stages and a LoRA hot-load on a vLLM that runs
+# on this machine's CPU. Not part of test: it needs x86-64 and an environment of 6 GB.
+test-vllm: build $(VLLM_VENV)/.ready
+	go test -tags 'endtoend vllm' -count=1 -timeout 40m -v -run '^TestVLLM$$' ./workers/rpo
 
 # Makes the tiny model's weights and the bundled profiles again.
 tiny-model: build
@@ -58,4 +66,10 @@ $(VENV)/.ready: workers/trainer/requirements.txt
 
 $(VENV)/.ready-test: workers/trainer/requirements-test.txt $(VENV)/.ready
 	$(VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@
+
+$(VLLM_VENV)/.ready: $(VLLM_FILES)/requirements.txt $(VLLM_FILES)/name.py
+	$(PYTHON) -m venv $(VLLM_VENV)
+	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	$(VLLM_VENV)/bin/python $(VLLM_FILES)/name.py
 	touch $@
