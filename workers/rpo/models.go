@@ -29,8 +29,8 @@ type models struct {
 	cache  *cache.Cache
 
 	mu      sync.Mutex
-	servers map[string]*server         // by endpoint and model
-	clients map[clientKey]*chat.Client // for the life of the process
+	servers map[string]*server            // by endpoint and model
+	clients map[clientKey]chat.Connection // for the life of the process
 }
 
 // clientKey names the one client of a model at an address: what it learns of the
@@ -40,7 +40,7 @@ type clientKey struct{ endpoint, url, model string }
 func newModels(c config, s store.Store) *models {
 	return &models{
 		config: c, store: s, node: c.node(), cache: cache.New(s, newLogger(slog.LevelWarn)),
-		servers: map[string]*server{}, clients: map[clientKey]*chat.Client{},
+		servers: map[string]*server{}, clients: map[clientKey]chat.Connection{},
 	}
 }
 
@@ -56,7 +56,7 @@ func (m *models) Model(ctx context.Context, use chat.Use) (chat.Model, func(), e
 		release()
 		return chat.Model{}, nil, err
 	}
-	c := m.cache.Completer(chat.Metered(f.client, use.Meter, chat.Terms{Price: f.Price}),
+	c := m.cache.Completer(chat.Metered(f.client, use.Meter, f.terms()),
 		cache.Use{Identity: f.identity, Endpoint: use.Endpoint, Generation: use.Generation, Hit: use.Meter.Cached})
 	return chat.Model{Completer: c, Name: f.Model}, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)
@@ -69,8 +69,17 @@ func (m *models) Model(ctx context.Context, use chat.Use) (chat.Model, func(), e
 // found is a model that answers, without cache and meter.
 type found struct {
 	chat.Endpoint
-	client   *chat.Client
+	client   chat.Connection
 	identity string
+}
+
+// terms are the configured price and the measured rate.
+func (f found) terms() chat.Terms {
+	t := chat.Terms{Price: f.Price}
+	if measured, ok := f.client.(interface{ Rate() (float64, bool) }); ok {
+		t.TokensPerSecond, _ = measured.Rate()
+	}
+	return t
 }
 
 func (m *models) found(ctx context.Context, name, model string) (found, func(), error) {
@@ -98,14 +107,14 @@ func (m *models) found(ctx context.Context, name, model string) (found, func(), 
 
 // clientOf returns the client of an endpoint's model. A server that was started
 // again has another address, and the client of the old one goes.
-func (m *models) clientOf(e chat.Endpoint) (*chat.Client, error) {
+func (m *models) clientOf(e chat.Endpoint) (chat.Connection, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	key := clientKey{e.Name, e.URL, e.Model}
 	if c, ok := m.clients[key]; ok {
 		return c, nil
 	}
-	c, err := chat.New(e)
+	c, err := chat.Open(e)
 	if err != nil {
 		return nil, err
 	}
