@@ -5,6 +5,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -91,6 +92,19 @@ func TestTheClientMeetsItsContractOnLlamaCppsServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(release)
-	chattest.Run(t, func(*testing.T) chat.Completer { return served.client }, chattest.Options{
-		Model: served.Model, MaxTokens: 24, Reproducible: true, Batches: true, Schema: true})
+	for _, stream := range []bool{false, true} {
+		t.Run(fmt.Sprintf("stream %v", stream), func(t *testing.T) {
+			served.Stream = stream
+			client, err := chat.Open(served.Endpoint)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(client.Close)
+			if found, err := client.Capabilities(t.Context()); err != nil || found.N != "honoured" || found.Schema != "json_schema" || len(found.Refused) != 0 {
+				t.Errorf("a probe finds %+v, %v", found, err)
+			}
+			chattest.Run(t, func(*testing.T) chat.Completer { return client }, chattest.Options{
+				Model: served.Model, MaxTokens: 24, Reproducible: true, Batches: true, Schema: true, Context: 512})
+		})
+	}
 }
