@@ -109,7 +109,7 @@ func ReverseConstraints(ctx workflow.Context, in schemas.ReverseConstraintsInput
 				schemas.ReverseOptions
 				Identities []string `json:"identities"`
 				Versions   []string `json:"versions"`
-			}{in.ReverseOptions, models, append([]string{reverse.PromptVersion}, ruleVersions()...)}, err
+			}{in.ReverseOptions, models, append(reverse.PromptVersions(), ruleVersions()...)}, err
 		},
 		input: func(s store.Shard) any { return reverse.ShardInput{Shard: s, ReverseOptions: in.ReverseOptions} },
 		endpoint: func(endpoint, model string) {
