@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -153,7 +154,7 @@ func TestAReplyThatStopsMeetsTheIdleTimeout(t *testing.T) {
 			t.Run(fmt.Sprintf("%s, stream %v", name, stream), func(t *testing.T) {
 				t.Parallel()
 				server := scripted.New(t, func(scripted.Parsed) scripted.Reply { return reply })
-				client, _ := open(t, server.URL, func(e *chat.Endpoint) { e.Stream, e.IdleTimeout = stream, 200 * time.Millisecond })
+				client, _ := open(t, server.URL, func(e *chat.Endpoint) { e.Stream, e.IdleTimeout = stream, 200*time.Millisecond })
 				_, err := client.Complete(t.Context(), ask(1))
 				if schemas.TypeOf(err) != schemas.Overloaded || !strings.Contains(err.Error(), "not a byte for 200ms") {
 					t.Error(err)
@@ -177,7 +178,7 @@ func TestAnIdleTimeoutDoesNotBoundTheWaitForTheFirstByteNorASteadyReply(t *testi
 			t.Run(fmt.Sprintf("%s, stream %v", name, stream), func(t *testing.T) {
 				t.Parallel()
 				server := scripted.New(t, func(scripted.Parsed) scripted.Reply { return reply })
-				client, _ := open(t, server.URL, func(e *chat.Endpoint) { e.Stream, e.IdleTimeout = stream, 700 * time.Millisecond })
+				client, _ := open(t, server.URL, func(e *chat.Endpoint) { e.Stream, e.IdleTimeout = stream, 700*time.Millisecond })
 				if got, err := client.Complete(t.Context(), ask(1)); err != nil || got.Calls != 1 || got.Choices[0].Text != reply.Texts[0] {
 					t.Errorf("%+v, %v", got, err)
 				}
@@ -252,4 +253,50 @@ func TestAConnectionServesOneStreamAfterTheOther(t *testing.T) {
 	if n := server.Connections(); n != 1 {
 		t.Errorf("%d connections for requests one after the other", n)
 	}
+}
+
+func TestAKeptConnectionThatTheServerClosesCostsNoAttempt(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	body := `{"model":"m","choices":[{"index":0,"finish_reason":"stop","message":{"content":"x"}}]}`
+	go http.Serve(oneAnswer{l}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, body) }))
+	client, waits := open(t, "http://"+l.Addr().String()+"/v1")
+	for range 5 {
+		if got, err := client.Complete(t.Context(), ask(1)); err != nil || got.Calls != 1 {
+			t.Fatalf("%+v, %v", got, err)
+		}
+	}
+	if len(waits.All) != 0 {
+		t.Errorf("waited %v", waits.All)
+	}
+}
+
+// oneAnswer is a listener whose connections end when a second request comes.
+type oneAnswer struct{ net.Listener }
+
+func (l oneAnswer) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	return &answersOnce{Conn: c}, err
+}
+
+type answersOnce struct {
+	net.Conn
+	answered atomic.Bool
+}
+
+func (c *answersOnce) Write(p []byte) (int, error) {
+	c.answered.Store(true)
+	return c.Conn.Write(p)
+}
+
+func (c *answersOnce) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.answered.Load() && n > 0 {
+		c.Conn.Close()
+		return 0, io.EOF
+	}
+	return n, err
 }

@@ -112,6 +112,10 @@ func (w *wire) open(ctx context.Context, method, path string, body []byte, agent
 		request.Header.Set("Accept", "text/event-stream, application/json")
 	}
 	request.Header.Set("User-Agent", agent)
+	// Not sent: it has net/http repeat a request at once on a new connection when
+	// the server closes a kept one instead of answering, as llama.cpp's does after
+	// each stream.
+	request.Header["Idempotency-Key"] = nil
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json")
 	}
