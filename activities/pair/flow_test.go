@@ -2,8 +2,6 @@ package pair_test
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/json"
 	"fmt"
 	"math/rand/v2"
 	"reflect"
@@ -22,109 +20,6 @@ import (
 	"rpo/activities/store/steptest"
 	"rpo/schemas"
 )
-
-var vocabulary = []string{"tea", "milk", "ice", "lemon", "sugar", "mint"}
-
-// profiles writes n lines of input: constraints with rules, free ones, one of
-// them conditional, and two dialogues of which the second triggers fewer.
-func profiles(n int) string {
-	var out strings.Builder
-	for i := range n {
-		w := func(k int) string { return vocabulary[(i+k)%len(vocabulary)] }
-		split := schemas.SplitTrain
-		if i%7 == 6 {
-			split = schemas.SplitEval
-		}
-		type m = map[string]any
-		line, err := json.Marshal(m{
-			"id": fmt.Sprint(i), "split": split,
-			"system": fmt.Sprintf("You are shop %d.\n* Mention %s.\n* Say %s.\n* If %s, say %s.\n* At most %d words.\nBe well – ünï.", i, w(0), w(1), w(2), w(3), 3+i%3),
-			"constraints": []any{
-				m{"text": "Mention " + w(0) + ".", "rule": m{"profile": "rpo", "kind": "contains", "args": m{"text": w(0)}}},
-				m{"text": "Say " + w(1) + "."},
-				m{"text": "If " + w(2) + ", say " + w(3) + "."},
-				m{"text": fmt.Sprintf("At most %d words.", 3+i%3), "rule": m{"profile": "rpo", "kind": "words", "args": m{"relation": "at most", "n": 3 + i%3}}},
-			},
-			"queries": []any{fmt.Sprintf("What is in shop %d?", i), m{"query": fmt.Sprintf("And what not in shop %d?", i), "triggered": []int{0, 1, 3}}},
-		})
-		if err != nil {
-			panic(err)
-		}
-		out.Write(append(line, '\n'))
-	}
-	return out.String()
-}
-
-func hash(parts ...any) []byte {
-	sum := sha256.Sum256([]byte(fmt.Sprint(parts...)))
-	return sum[:]
-}
-
-// policy says some of the vocabulary, by the hash of prompt and seed. It refuses
-// the query of one shop.
-func policy(p scripted.Parsed) scripted.Reply {
-	if strings.Contains(p.Last(), "What is in shop 3?") {
-		return scripted.Refuse(400, "no answer about shop 3")
-	}
-	return scripted.PerChoice(func(p scripted.Parsed, seed int64) string {
-		text := "We have"
-		for i, b := range hash(p.Last(), seed)[:len(vocabulary)] {
-			if b%3 == 0 {
-				text += " " + vocabulary[i]
-			}
-		}
-		return text
-	})(p)
-}
-
-// judgeModel judges "Say X." and "If Y, say X." by what stands in the response.
-// One response in 16 gets replies that are of no use.
-func judgeModel(p scripted.Parsed) scripted.Reply {
-	_, rest, _ := strings.Cut(p.Last(), "\n<constraints-")
-	list, rest, _ := strings.Cut(rest, "\n</constraints-")
-	_, response, _ := strings.Cut(rest, "\n<response-")
-	if hash(p.Messages)[0] < 16 {
-		return scripted.Say("It is a good response.")
-	}
-	var verdicts []map[string]string
-	for line := range strings.Lines(list) {
-		id, text, ok := strings.Cut(strings.TrimRight(line, ".\"\n"), ": \"")
-		if !ok {
-			continue
-		}
-		verdict := schemas.NotFollowed
-		condition, demand, conditional := strings.Cut(text, ", say ")
-		if !conditional {
-			condition, demand = "If ", strings.TrimPrefix(text, "Say ")
-		}
-		switch {
-		case !strings.Contains(response, strings.TrimPrefix(condition, "If ")):
-			verdict = schemas.NotApplicable
-		case strings.Contains(response, demand):
-			verdict = schemas.Followed
-		}
-		verdicts = append(verdicts, map[string]string{"id": id, "reason": "", "verdict": verdict})
-	}
-	data, err := json.Marshal(map[string]any{"verdicts": verdicts})
-	if err != nil {
-		panic(err)
-	}
-	return scripted.Say(string(data))
-}
-
-// reverseModel writes opposites and approves of them.
-func reverseModel(p scripted.Parsed) scripted.Reply {
-	if p.SchemaName == "check" {
-		return scripted.Say(`{"reason": "", "exclusive": true, "exhaustive": true, "definite": true}`)
-	}
-	_, rest, _ := strings.Cut(p.Last(), "constraint: \"")
-	text, _, _ := strings.Cut(rest, "\"\n")
-	data, err := json.Marshal(map[string]string{"opposite": "Never: " + text})
-	if err != nil {
-		panic(err)
-	}
-	return scripted.Say(string(data))
-}
 
 // trouble disturbs a run: it fails operations of the store, loses their
 // acknowledgements, and kills attempts while a model answers. With a chance of 0
@@ -274,9 +169,10 @@ func (f *flow) run(ctx context.Context, manifest string) (out outcome) {
 	next("reverse", func(ctx context.Context, s store.Shard) (schemas.ShardResult, error) {
 		return reversing.ReverseShard(ctx, reverse.ShardInput{Shard: s, ReverseOptions: schemas.ReverseOptions{ReverseEndpoint: "reverse"}})
 	})
-	pairing := pair.Activities{Store: f.store}
+	pairing := pair.Activities{Store: f.store, Models: f.models}
 	next("pair", func(ctx context.Context, s store.Shard) (schemas.ShardResult, error) {
-		return pairing.PairShard(ctx, pair.ShardInput{Shard: s, PairOptions: schemas.PairOptions{MinMargin: 1}})
+		return pairing.PairShard(ctx, pair.ShardInput{Shard: s, PairOptions: schemas.PairOptions{
+			MinMargin: 1, CheckOpposites: true, OppositeJudgeEndpoint: "judge", Baselines: true}})
 	})
 	f.untilDone(f.t, ctx, "publish", func(ctx context.Context) (err error) {
 		out.published, err = pairing.PublishVersion(ctx, pair.PublishInput{Dataset: "shops", Manifest: manifest})
@@ -357,6 +253,9 @@ func (f *flow) tables(t *testing.T, out outcome) map[string][]string {
 		schemas.TableVerdict:  rows(t, f, out.stages[1], schemas.TableVerdict, func(r schemas.Verdict) string { return r.VerdictID }),
 		schemas.TableOpposite: rows(t, f, out.stages[2], schemas.TableOpposite, func(r schemas.Opposite) string { return r.OppositeID }),
 		schemas.TablePair:     rows(t, f, out.stages[3], schemas.TablePair, func(r schemas.Pair) string { return r.PairID }),
+		schemas.TableDPO:      rows(t, f, out.stages[3], schemas.TableDPO, func(r schemas.Pair) string { return r.PairID }),
+		schemas.TableKTO:      rows(t, f, out.stages[3], schemas.TableKTO, func(r schemas.Desirability) string { return r.DesirabilityID }),
+		schemas.TableSFT:      rows(t, f, out.stages[3], schemas.TableSFT, func(r schemas.Demonstration) string { return r.DemonstrationID }),
 		"sample quarantine":   rows(t, f, out.stages[0], schemas.TableQuarantine, func(r schemas.Quarantined) string { return r.RowID }),
 		"judge quarantine":    rows(t, f, out.stages[1], schemas.TableQuarantine, func(r schemas.Quarantined) string { return r.RowID }),
 	}
@@ -370,7 +269,7 @@ func TestARunThatIsInterruptedEverywhereMakesTheSameDataSet(t *testing.T) {
 			t.Errorf("table %s is empty: the test proves nothing about it", table)
 		}
 	}
-	if want.published.Hash == "" || want.published.Version != 1 || want.published.Pairs != int64(len(tables[schemas.TablePair])) {
+	if len(want.published.Baselines) != 3 || want.published.Hash == "" || want.published.Version != 1 || want.published.Pairs != int64(len(tables[schemas.TablePair])) {
 		t.Fatalf("published %+v", want.published)
 	}
 	counts := map[string]int{}
@@ -379,7 +278,7 @@ func TestARunThatIsInterruptedEverywhereMakesTheSameDataSet(t *testing.T) {
 		for what, n := range f.counts {
 			counts[what] += n
 		}
-		if got.published.Hash != want.published.Hash || got.published.Version != 1 || !reflect.DeepEqual(got.published.PairsByG, want.published.PairsByG) {
+		if !reflect.DeepEqual(got.published, want.published) {
 			t.Errorf("seed %d: published %+v, want %+v", seed, got.published, want.published)
 		}
 		for i, r := range got.stages {
