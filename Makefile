@@ -10,7 +10,7 @@ VLLM_VENV := .venv-vllm
 VLLM_FILES := workers/rpo/testdata/vllm
 ARGS ?=
 
-.PHONY: build quickstart test test-go test-local test-trainer test-end-to-end test-vllm tiny-model bench-rules clean
+.PHONY: build quickstart test test-go test-local test-trainer test-end-to-end test-vllm tiny-model bench bench-rules bench-pairs clean
 
 build: bin/rpo bin/rpo-local $(VENV)/.ready
 
@@ -44,9 +44,15 @@ test-vllm: build $(VLLM_VENV)/.ready
 tiny-model: build
 	examples/tiny/make.sh
 
-# One JSON object as the last line.
+# Each benchmark prints one JSON object as its last line.
+bench: bench-rules bench-pairs
+
 bench-rules:
 	@go run ./activities/judge/rules/bench
+
+# The pair stage on 0.1, 1 and 4 million synthetic responses, minutes.
+bench-pairs:
+	@go run ./activities/pair/bench
 
 clean:
 	rm -rf bin .rpo

@@ -162,7 +162,7 @@ func activities(c config, s store.Store, m chat.Models, namespace string) []any 
 		&profile.Activities{Store: s, Models: m},
 		&dialogue.Activities{Store: s, Models: m},
 		&reverse.Activities{Store: s, Models: m},
-		&pair.Activities{Store: s},
+		&pair.Activities{Store: s, Models: m},
 		&reference.Activities{Store: s, Node: node},
 		&train.Activities{Store: s, Node: node},
 		&evaluate.Activities{Store: s, Models: m},
