@@ -3,7 +3,6 @@
 Legend: T tokens of a batch, S sequences, D hidden size, V vocabulary.
 """
 
-import contextlib
 import functools
 
 import torch
@@ -20,14 +19,16 @@ class Network(nn.Module):
     """Decoder and head as one module, so that sharding gathers embeddings, norm and head
     once for all chunks of the head."""
 
-    def __init__(self, lm):
+    def __init__(self, lm, autocast):
         super().__init__()
-        self.lm = lm
+        self.lm, self.autocast = lm, autocast
 
     def forward(self, ids_T, positions_T, segments, finish):
         """finish(hidden_TD, weight_VD) makes of the last hidden states what is wanted."""
-        hidden_TD = self.lm.model(input_ids=ids_T[None], position_ids=positions_T[None], segments=segments,
-                                  use_cache=False).last_hidden_state[0]
+        # The head is left out of it: its logits are float32.
+        with torch.autocast(ids_T.device.type, torch.bfloat16, enabled=self.autocast):
+            hidden_TD = self.lm.model(input_ids=ids_T[None], position_ids=positions_T[None], segments=segments,
+                                      use_cache=False).last_hidden_state[0]
         return finish(hidden_TD, self.lm.lm_head.weight)
 
 
@@ -40,7 +41,6 @@ class Policy:
     def __init__(self, model, group, dtype, lora=None):
         """model: with its adapters, on the device, sharded if the group's mesh says so."""
         self.model, self.lora, self.device, self.compute_type = model, lora, group.device, dtype
-        self.network = Network(model)
         self.model.eval()  # dropout belongs to the adapters alone
         if lora is not None and lora.dropout > 0:
             for module in model.modules():
@@ -48,7 +48,8 @@ class Policy:
                     module.train()
         self.trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
         # When all weights are trained in bfloat16, autocast does the casting, or else FSDP.
-        self.autocast = dtype == torch.bfloat16 and lora is None and bool(self.trainable) and not group.sharded
+        self.network = Network(model, dtype == torch.bfloat16 and lora is None and bool(self.trainable)
+                               and not group.sharded)
 
     def logprobs(self, batch, chunk_tokens=0):
         """Sum of response-token log-probabilities per sequence, [S] float32."""
@@ -58,9 +59,7 @@ class Policy:
 
     def __call__(self, ids_T, positions_T, segments, finish):
         """Run the network; without segments the tokens are one causal sequence."""
-        cast = torch.autocast(self.device.type, torch.bfloat16) if self.autocast else contextlib.nullcontext()
-        with cast:
-            return self.network(ids_T.to(self.device), positions_T.to(self.device), segments, finish)
+        return self.network(ids_T.to(self.device), positions_T.to(self.device), segments, finish)
 
 
 def build(model_dir, group, dtype, *, init="weights", seed=0, lora=None, trained=True, recompute="none",

@@ -103,6 +103,7 @@ def shard(network, blocks, mesh, dtype):
     for module in network.modules():
         if isinstance(module, FSDPModule):
             module.set_gradient_divide_factor(1.0)
+            module.set_force_sum_reduction_for_comms(True)  # gloo has no sum with a factor
 
 
 def whole(tensor):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from rpo_trainer.config import LoraConfig
 from rpo_trainer.logprob import token_logprobs
 from rpo_trainer.loss import preference_loss, reward_margin, untrained_loss
 from rpo_trainer.model import build
@@ -76,3 +77,36 @@ def test_the_two_margin_scales_are_the_papers_equation_and_the_authors_code():
         losses, _, _ = preference_loss(chosen, rejected, ref_chosen, ref_rejected,
                                        reward_margin("rpo", scale, beta, gamma, g), beta)
         assert float(losses) == pytest.approx(float(np.log1p(np.exp(-logit))), abs=1e-6)
+
+
+@pytest.mark.parametrize("lora", [LoraConfig(), None], ids=["frozen head", "trained head"])
+def test_every_chunk_size_gives_the_models_gradients_of_full_logits(base, lora):
+    """The full computation is transformers' own: logits of all positions, one sequence at a time."""
+    group = Group("cpu", 1)
+    rng = np.random.default_rng(0)
+    prompt = rng.integers(6, 300, 20).astype(np.int32)
+    responses = [rng.integers(6, 300, length).astype(np.int32) for length in (30, 1, 9)]
+    batch = collate_trees([Tree(prompt, responses)])
+    upstream = torch.tensor([1.0, -2.0, 0.5])
+    policy = build(base, group, torch.float32, lora=lora)
+    if lora:
+        for name, parameter in policy.trainable.items():
+            torch.nn.init.normal_(parameter, std=0.02)
+
+    def gradient(values):
+        policy.model.zero_grad()
+        (values * upstream).sum().backward()
+        return torch.cat([p.grad.flatten() for p in policy.trainable.values()])
+
+    full = []
+    for response in responses:
+        ids = torch.from_numpy(np.concatenate([prompt, response]).astype(np.int64))
+        logits = policy.model(ids[None]).logits[0, len(prompt) - 1: -1]
+        full.append(torch.log_softmax(logits, 1).gather(1, ids[len(prompt):, None]).sum())
+    full = torch.stack(full)
+    expected = gradient(full)
+    for chunk in (1, 2, 7, 39, 40, 1000, 0):
+        values = policy.logprobs(batch, chunk)
+        torch.testing.assert_close(values, full, rtol=1e-6, atol=1e-5)
+        assert (gradient(values) - expected).norm() < 1e-6 * expected.norm(), chunk
+    group.close()
