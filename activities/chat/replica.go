@@ -27,6 +27,9 @@ type Connection interface {
 	// Capabilities returns what the endpoint does with requests for its model,
 	// probing it if nobody has yet.
 	Capabilities(ctx context.Context) (Capabilities, error)
+	// Rate is how many completion tokens a second came of late; ok is false as long
+	// as that cannot be told.
+	Rate() (tokensPerSecond float64, ok bool)
 	// Close drops idle connections.
 	Close()
 }
@@ -91,6 +94,16 @@ func (r *Replicated) Close() {
 	for _, one := range r.replicas {
 		one.Close()
 	}
+}
+
+// Rate implements Connection with the sum of the replicas' rates.
+func (r *Replicated) Rate() (tokensPerSecond float64, ok bool) {
+	for _, one := range r.replicas {
+		if rate, known := one.Client.Rate(); known {
+			tokensPerSecond, ok = tokensPerSecond+rate, true
+		}
+	}
+	return tokensPerSecond, ok
 }
 
 // Complete implements Completer. Choices that a failing replica has answered are

@@ -266,3 +266,17 @@ func TestWithAnErrorTheFirstChoicesThatWerePaidComeBack(t *testing.T) {
 		}
 	}
 }
+
+func TestTheRateIsThatOfAllReplicas(t *testing.T) {
+	f := startFleet(t, 2, healthy)
+	if _, ok := f.Rate(); ok {
+		t.Error("a rate is known before the first reply")
+	}
+	for i := range 20 {
+		f.asked(t, fmt.Sprintf("dialogue %d", i)) // two choices of three tokens
+		f.pass(1)
+	}
+	if rate, ok := f.Rate(); !ok || rate < 4 || rate > 8 {
+		t.Errorf("%v tokens a second, %v, want about 6", rate, ok)
+	}
+}
