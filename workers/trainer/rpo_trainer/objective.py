@@ -10,6 +10,7 @@ from . import meters
 from .errors import invalid
 from .logprob import full_logprob
 from .packing import micro_batches
+from .refcache import ROLES
 
 # How far the first loss may be from what it must be.
 GATE_TOLERANCE = {"float32": 1e-4, "bfloat16": 1e-2}
@@ -144,14 +145,14 @@ class Objective:
         """Name the part that is wrong, at the example whose reward is furthest from zero."""
         if self.reference is None:
             return "the packed forward pass disagrees with the plain one: use layout none and report it"
-        gap = abs(table[:, meters.REWARD_CHOSEN]) + abs(table[:, meters.REWARD_REJECTED])
-        row = int(gap.argmax())
+        gap = abs(table[:, [meters.REWARD_CHOSEN, meters.REWARD_REJECTED]])
+        row, role = divmod(int(gap.argmax()), 2)
         index = indices[row]
-        plain = float(self._plain(index)[0])
-        packed = float(table[row, meters.LOGP_CHOSEN])
-        cached = float(self.reference[index, 0])
-        says = (f"pair {self.examples[index].pair_id}: log-probability {packed:.4f} in the step, {plain:.4f} unpacked, "
-                f"{cached:.4f} in the reference: ")
+        plain = float(self._plain(index)[role])
+        packed = float(table[row, (meters.LOGP_CHOSEN, meters.LOGP_REJECTED)[role]])
+        cached = float(self.reference[index, role])
+        says = (f"pair {self.examples[index].pair_id} {ROLES[self.config.loss][role]}: log-probability {packed:.4f} in "
+                f"the step, {plain:.4f} unpacked, {cached:.4f} in the reference: ")
         scale = 1e-5 if self.config.dtype == "float32" else 3e-3
         if abs(packed - plain) > max(1e-2, scale * abs(plain)):
             return says + "the packed forward pass disagrees with the plain one: use layout none and report it"

@@ -117,3 +117,16 @@ def read_events(out_dir, kind=None):
 def read_result(out_dir):
     with open(os.path.join(out_dir, "result.json"), encoding="utf-8") as file:
         return json.load(file)
+
+
+def write_kto(path, count, seed=0, profiles=8):
+    """Rows as the pair stage writes them into the table kto."""
+    rng = random.Random(seed)
+    prompts = [[{"role": "user", "content": sentence(rng, 3, 8)}] for _ in range(-(-count // 3))]
+    rows = [{"desirability_id": f"row-{number:04d}", "prompt": prompts[number // 3], "label": number % 3 > 0,
+             "completion": [{"role": "assistant", "content": sentence(rng, 3, 12)}],
+             "score": 0.5, "profile_id": f"profile-{number // 3 % profiles}"} for number in range(count)]
+    schema = pa.schema([("desirability_id", pa.string()), ("prompt", MESSAGES), ("completion", MESSAGES),
+                        ("label", pa.bool_()), ("score", pa.float64()), ("profile_id", pa.string())])
+    pq.write_table(pa.Table.from_pylist(rows, schema=schema), path)
+    return str(path)
