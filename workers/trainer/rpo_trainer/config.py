@@ -39,6 +39,9 @@ class TrainConfig:
     version: int = VERSION
     init: str = "weights"
     """weights: start from the folder's weights; random: from config.json and the seed."""
+    adapter: str | None = None
+    """PEFT folder of an earlier policy, merged into the weights: the run starts from it, and so
+    does its reference."""
     reference: list[str] = field(default_factory=list)
     """Parquet files of rpo_trainer.reference; empty: computed before the first step."""
     loss: str = "rpo"
@@ -100,6 +103,8 @@ class TrainConfig:
     """torch.compile per block."""
     template_date: str = "2024-07-26"
     """What a chat template that asks for today's date is told, so that token ids do not change."""
+    thinking: bool = False
+    """enable_thinking of templates that know it (Qwen 3); false: the prompt ends with an empty thought."""
 
     def check(self) -> None:
         one_of(self, "init", ("weights", "random"))
@@ -137,6 +142,9 @@ class TrainConfig:
         elif "adapter" in self.export:
             # The default list asks for an adapter; full fine-tuning has none.
             self.export = [kind for kind in self.export if kind != "adapter"]
+        check_adapter(self)
+        if self.init == "random" and self.adapter:
+            raise invalid('adapter: init "random" has no weights to merge it into')
         if self.loss == "sft" and self.sft_weight:
             raise invalid('sft_weight: loss "sft" is the likelihood alone; leave it 0')
         check_date(self)
@@ -161,14 +169,17 @@ class ReferenceConfig:
     """File of progress lines; None: none."""
     loss: str = "rpo"
     """kto: rows of prompt, completion, label; else pairs."""
+    adapter: str | None = None
     shard: int = 1
     template_date: str = "2024-07-26"
+    thinking: bool = False
     result: str | None = None
     """JSON file of how the pass ended; None: none."""
 
     def check(self) -> None:
         check_device(self)
         check_date(self)
+        check_adapter(self)
         one_of(self, "loss", ("rpo", "dpo", "kto"))
         at_least(self, "max_tokens", 2)
         at_least(self, "batch", 1)
@@ -183,6 +194,11 @@ def check_device(config) -> None:
     one_of(config, "device", ("auto", "cpu", "cuda"))
     one_of(config, "dtype", ("float32", "bfloat16"))
     at_least(config, "threads", 0)
+
+
+def check_adapter(config) -> None:
+    if config.adapter and not os.path.isfile(os.path.join(config.adapter, "adapter_model.safetensors")):
+        raise invalid(f"adapter: no adapter_model.safetensors in {config.adapter}")
 
 
 def check_date(config) -> None:

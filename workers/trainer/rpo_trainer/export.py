@@ -37,7 +37,8 @@ def export_all(config, policy, group, events):
         tensors = {name: whole(tensor.detach()) for name, tensor in policy.trainable.items()}
         if first:
             base = os.path.basename(os.path.normpath(config.model_dir))
-            write_whole(places["adapter"], lambda path: save_adapter(path, tensors, config.lora, base))
+            write_whole(places["adapter"], lambda path: save_adapter(path, tensors, config.lora, base,
+                                                                         config.adapter))
         group.barrier()
     if keep_merged or "gguf" in config.export:
         number = 1 if config.lora is None else count_tensors(config.model_dir)

@@ -72,17 +72,26 @@ def linear_names(model):
             if isinstance(module, nn.Linear) and ".layers." in f".{name}"]
 
 
-def save_adapter(directory, weights, config, base_name: str):
-    """Write PEFT's two files. weights: {layer.lora_A or layer.lora_B: float32 tensor}."""
+def save_adapter(directory, weights, config, base_name: str, start=None):
+    """Write PEFT's two files. weights: {layer.lora_A or layer.lora_B: float32 tensor}.
+
+    start: the adapter folder that was merged before training. Both are written as one, of
+    the sum of their ranks, so that the file belongs to the base.
+    """
     os.makedirs(directory, exist_ok=True)
-    save_file({f"{PREFIX}{name}.weight": tensor.detach().float().cpu().contiguous() for name, tensor in weights.items()},
+    rank, alpha = config.rank, config.alpha
+    weights = {name: tensor.detach().float().cpu() for name, tensor in weights.items()}
+    if start:
+        weights, rank = join_adapters(*load_adapter(start), weights, alpha / rank)
+        alpha = rank
+    save_file({f"{PREFIX}{name}.weight": tensor.contiguous() for name, tensor in weights.items()},
               os.path.join(directory, "adapter_model.safetensors"), metadata={"format": "pt"})
     document = {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
         "base_model_name_or_path": base_name,
-        "r": config.rank,
-        "lora_alpha": config.alpha,
+        "r": rank,
+        "lora_alpha": alpha,
         "lora_dropout": config.dropout,
         "target_modules": sorted({name.rsplit(".", 2)[-2] for name in weights}),
         "bias": "none",
@@ -94,6 +103,21 @@ def save_adapter(directory, weights, config, base_name: str):
     with open(os.path.join(directory, "adapter_config.json"), "w", encoding="utf-8") as file:
         json.dump(document, file, indent=2)
         file.write("\n")
+
+
+def join_adapters(layers, scale, weights, weights_scale):
+    """One adapter of scale 1 that does what two do one after the other; returns (weights, rank)."""
+    joined, rank = {}, 0
+    for name in sorted({name.rpartition(".")[0] for name in weights}):
+        low_in, low_out = layers.get(name, (None, None))
+        new_in, new_out = weights[f"{name}.lora_A"], weights[f"{name}.lora_B"] * weights_scale
+        if low_in is None:
+            old_rank = next(iter(layers.values()))[0].shape[0]
+            low_in, low_out = new_in.new_zeros(old_rank, new_in.shape[1]), new_out.new_zeros(new_out.shape[0], old_rank)
+        joined[f"{name}.lora_A"] = torch.cat([low_in.float(), new_in])
+        joined[f"{name}.lora_B"] = torch.cat([low_out.float() * scale, new_out], dim=1)
+        rank = joined[f"{name}.lora_A"].shape[0]
+    return joined, rank
 
 
 def load_adapter(directory):

@@ -62,12 +62,13 @@ class Policy:
         return self.network(ids_T.to(self.device), positions_T.to(self.device), segments, finish)
 
 
-def build(model_dir, group, dtype, *, init="weights", seed=0, lora=None, trained=True, recompute="none",
+def build(model_dir, group, dtype, *, init="weights", adapter=None, seed=0, lora=None, trained=True, recompute="none",
           compiled=False):
     """Read a model folder into a policy on the group's mesh.
 
     Weights come straight from the files to where they are used: the model is laid out
-    without storage, sharded, and every rank reads its own slices.
+    without storage, sharded, and every rank reads its own slices. adapter: PEFT folder of a
+    policy to start from, merged while reading; lora: the new adapters to be trained.
     """
     held = torch.float32 if trained and lora is None else dtype
     model = weights.random_model(model_dir, seed) if init == "random" else weights.empty_model(model_dir, held)
@@ -83,12 +84,12 @@ def build(model_dir, group, dtype, *, init="weights", seed=0, lora=None, trained
     if init == "random":
         model.to(group.device)
     elif not group.sharded or model.config.tie_word_embeddings:
-        weights.load(model, model_dir, group.device)
+        weights.load(model, model_dir, group.device, adapter)
     policy = Policy(model, group, dtype, lora)
     if group.sharded:
         parallel.shard(policy.network, model.model.layers, group.mesh, dtype)
         if init != "random" and not model.config.tie_word_embeddings:
-            weights.load(model, model_dir, group.device)
+            weights.load(model, model_dir, group.device, adapter)
     if lora is not None:
         init_adapters(model, seed)
     policy.trainable = {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}

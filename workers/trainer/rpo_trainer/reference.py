@@ -28,18 +28,19 @@ def run(config, group):
     if events:
         events.cut_after(0)
     loading = Progress(events, "load", 3)
-    tokenizer = ChatTokenizer(config.model_dir, config.template_date)
+    tokenizer = ChatTokenizer(config.model_dir, config.template_date, config.thinking)
     examples = data.read_examples(config.data, "dpo" if config.loss == "rpo" else config.loss, tokenizer)
     limit = data.length_limit(config.max_tokens, weights.read_config(config.model_dir))
     kept, _ = data.drop_long(examples, limit)
     loading.add()
-    digests = weights.weights_digest(config.model_dir), tokenizer_digest(config.model_dir)
+    digests = weights.weights_digest(config.model_dir, adapter=config.adapter), tokenizer_digest(config.model_dir)
     others = data.mismatched(kept, limit) if config.loss == "kto" else []
     wanted = refcache.entries_of(kept, others, config.loss, *digests)
     long = [example for example in examples if example.length > limit]
     refused = refcache.entries_of(long, [], config.loss, *digests)
     loading.add()
-    policy = model.build(config.model_dir, group, getattr(torch, config.dtype), trained=False)
+    policy = model.build(config.model_dir, group, getattr(torch, config.dtype), adapter=config.adapter,
+                         trained=False)
     loading.end()
     values = refcache.compute(policy, wanted, config.batch, group, events)
     rows = refcache.rows_of(wanted + refused, values, {example.pair_id: refcache.TOO_LONG for example in long})

@@ -10,6 +10,7 @@ import datetime
 import hashlib
 import json
 import os
+import re
 
 import numpy as np
 
@@ -20,8 +21,9 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer_config.json", "chat_template.jin
 
 
 class ChatTokenizer:
-    def __init__(self, model_dir: str, date: str = "2024-07-26"):
-        self.date = datetime.date.fromisoformat(date)
+    def __init__(self, model_dir: str, date: str = "2024-07-26", thinking: bool = False):
+        # What the template sees beside the messages.
+        self.given = {"enable_thinking": thinking}
         os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
         from transformers import AutoTokenizer
 
@@ -31,6 +33,8 @@ class ChatTokenizer:
             raise invalid(f"load the tokenizer of {model_dir}: {error}") from None
         if not self.tokenizer.chat_template:
             raise invalid(f"the tokenizer of {model_dir} has no chat template")
+        template = self.tokenizer.get_chat_template()
+        self.tokenizer.chat_template = frozen(template, datetime.date.fromisoformat(date))
         self.end_ids = end_of_turn_ids(self.tokenizer, model_dir)
 
     def encode(self, dialogues):
@@ -41,10 +45,12 @@ class ChatTokenizer:
         prompts = {json.dumps(prompt): prompt for prompt, _ in dialogues}
         texts = [self._render(prompt, True) for prompt in prompts.values()]
         prompt_ids = dict(zip(prompts, self._ids(texts)))
-        full = self._ids([
-            self._render([*prompt, {"role": "assistant", "content": response}], False)
-            for prompt, response in dialogues
-        ])
+        texts = [self._render([*prompt, {"role": "assistant", "content": response}], False)
+                 for prompt, response in dialogues]
+        for text, (_, response) in zip(texts, dialogues):
+            if response.strip() not in text:
+                raise invalid(f"chat template: the rendered dialogue does not contain the response {response[:200]!r}")
+        full = self._ids(texts)
         rows = []
         for (prompt, _), ids in zip(dialogues, full):
             head = prompt_ids[json.dumps(prompt)]
@@ -60,7 +66,7 @@ class ChatTokenizer:
         try:
             return self.tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=add_generation_prompt,
-                strftime_now=self.date.strftime)
+                **self.given)
         except Exception as error:  # templates raise for roles they do not know
             raise invalid(f"chat template refuses a dialogue: {error}") from None
 
@@ -76,6 +82,18 @@ class ChatTokenizer:
             raise invalid("chat template: a response ends without an end-of-turn token "
                           "(eos_token of the tokenizer or eos_token_id of generation_config.json)")
         return ids[: ends[-1] + 1]
+
+
+CLOCK = re.compile(r"""strftime_now\(\s*(?:format\s*=\s*)?("[^"]*"|'[^']*')\s*\)""")
+
+
+def frozen(template, date):
+    """The template with the date written in where it asks the clock for it."""
+    text = CLOCK.sub(lambda call: json.dumps(date.strftime(call.group(1)[1:-1])), template)
+    if re.search(r"strftime_now\s*\(", text):
+        raise invalid("chat template: asks for the time in a way that cannot be frozen, so that its token ids would "
+                      "change from day to day; write a format in quotation marks into it")
+    return text
 
 
 def end_of_turn_ids(tokenizer, model_dir):

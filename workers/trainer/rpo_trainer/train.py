@@ -13,7 +13,7 @@ from .process import die_with_parent
 
 # What changes speed or memory but not the result, and paths: they may differ on resume.
 FREE = ("version", "model_dir", "data", "reference", "out_dir", "layout", "pairs_per_batch", "tokens_per_batch",
-        "checkpoint_every", "eval_every", "export", "device", "dtype", "threads", "shard", "recompute", "compile")
+        "checkpoint_every", "eval_every", "export", "device", "dtype", "threads", "shard", "recompute", "compile", "adapter")
 
 
 def identity(config, examples, model_digest):
@@ -62,10 +62,11 @@ def run(config, group):
     if group.rank == 0:
         events.drop_torn_line()
     loading = Progress(events if group.rank == 0 else None, "load", 3)
-    tokenizer = ChatTokenizer(config.model_dir, config.template_date)
+    tokenizer = ChatTokenizer(config.model_dir, config.template_date, config.thinking)
     limit = data.length_limit(config.max_tokens, weights.read_config(config.model_dir))
     examples, dropped = data.drop_long(data.read_examples(config.data, config.loss, tokenizer), limit)
-    same = identity(config, examples, weights.weights_digest(config.model_dir, config.init, config.seed))
+    same = identity(config, examples, weights.weights_digest(
+        config.model_dir, config.init, config.seed, config.adapter))
     others = data.mismatched(examples, limit) if config.loss == "kto" else []
     beside = {id(example): other for example, other in zip(examples, others)}
     train, held_out = data.hold_out(examples, config.held_out_fraction)
@@ -76,8 +77,8 @@ def run(config, group):
     others = [beside[id(example)] for example in examples] if others else []
     loading.add()
 
-    policy = model.build(config.model_dir, group, getattr(torch, config.dtype), init=config.init, seed=config.seed,
-                         lora=config.lora, recompute=config.recompute, compiled=config.compile)
+    policy = model.build(config.model_dir, group, getattr(torch, config.dtype), init=config.init,
+                         adapter=config.adapter, seed=config.seed, lora=config.lora, recompute=config.recompute, compiled=config.compile)
     if len(tokenizer.tokenizer) > policy.model.config.vocab_size:
         raise invalid(f"model_dir: the tokenizer has {len(tokenizer.tokenizer)} tokens, "
                       f"the model only {policy.model.config.vocab_size}")

@@ -32,14 +32,17 @@ def weight_files(model_dir):
                   if name.endswith(".safetensors") and not name.startswith("adapter_"))
 
 
-def weights_digest(model_dir, init="weights", seed=0) -> str:
-    """SHA-256 that names the starting weights: config.json and the safetensors, byte for byte."""
+def weights_digest(model_dir, init="weights", seed=0, adapter=None) -> str:
+    """SHA-256 that names the starting weights: config.json, safetensors and adapter, byte for byte."""
     digest = hashlib.sha256(json.dumps(read_config(model_dir), sort_keys=True).encode())
     if init == "random":
         digest.update(f"random {seed}".encode())
         return digest.hexdigest()
     for name in weight_files(model_dir):
         with open(os.path.join(model_dir, name), "rb") as file:
+            digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    for name in ("adapter_config.json", "adapter_model.safetensors") if adapter else ():
+        with open(os.path.join(adapter, name), "rb") as file:
             digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
     return digest.hexdigest()
 
@@ -72,13 +75,17 @@ def from_config(model_dir):
     return AutoModelForCausalLM.from_config(config, attn_implementation=attention.NAME)
 
 
-def load(model, model_dir, device):
+def load(model, model_dir, device, adapter=None):
     """Give a model without storage its storage on the device, and read this rank's part of the weights.
 
-    Adapters are left for lora.init_adapters.
+    adapter: a PEFT folder that is merged into them, slice by slice. New adapters are left
+    for lora.init_adapters.
     """
     from safetensors import safe_open
 
+    from .lora import load_adapter
+
+    layers, scale = load_adapter(adapter) if adapter else ({}, 1.0)
     if not weight_files(model_dir):
         raise invalid(f'model_dir: no safetensors in {model_dir}; set init to "random" to start without weights')
     model.to_empty(device=device)
@@ -93,7 +100,8 @@ def load(model, model_dir, device):
                 for name in file.keys():
                     parameter = wanted.pop(name, None)
                     if parameter is not None:
-                        copy_slice(parameter, file.get_slice(name), name)
+                        copy_slice(parameter, file.get_slice(name), name,
+                                   layers.pop(name.removesuffix(".weight"), None), scale)
                     elif not (name.endswith("rotary_emb.inv_freq")
                               or name == "lm_head.weight" and model.config.tie_word_embeddings):
                         raise ValueError(f"{file_name} holds {name}, which the model of config.json has not")
@@ -101,18 +109,26 @@ def load(model, model_dir, device):
         raise invalid(f"load the weights of {model_dir}: {error}") from None
     if wanted:
         raise invalid(f"load the weights of {model_dir}: the files lack {sorted(wanted)[0]}")
+    if layers:
+        raise invalid(f"adapter {adapter}: the model has no layer {sorted(layers)[0]}")
     return model
 
 
-def copy_slice(parameter, stored, name):
-    """Read what this rank holds of a parameter: all of it, or its rows."""
+def copy_slice(parameter, stored, name, adapter=None, scale=1.0):
+    """Read what this rank holds of a parameter: all of it, or its rows; adapter: (A, B) to be merged."""
     if list(parameter.shape) != list(stored.get_shape()):
         raise ValueError(f"{name} has shape {stored.get_shape()}, config.json says {list(parameter.shape)}")
     first, last = local_rows(parameter)
+    if last == first:
+        return
     local = parameter.to_local() if hasattr(parameter, "to_local") else parameter
+    rows = stored[first:last]
     with torch.no_grad():
-        if last > first:
-            local.copy_(stored[first:last])
+        if adapter is not None:
+            low_in, low_out = adapter
+            # Rounded as export.merge does it, so that both give the same model.
+            rows = (rows.float() + scale * (low_out[first:last].float() @ low_in.float())).to(rows.dtype)
+        local.copy_(rows)
 
 
 def local_rows(parameter):

@@ -106,3 +106,30 @@ def test_qwen_folders_are_trained_by_the_same_path(start, tmp_path, pairs_g3, fa
     with torch.no_grad():
         ours = adapted_logits(folder, result["adapter_dir"])
         torch.testing.assert_close(load_model(result["merged_dir"])(IDS).logits, ours, rtol=1e-4, atol=1e-4)
+
+
+def test_a_run_from_a_promoted_adapter_starts_as_its_own_reference_and_exports_both_as_one(start, base, trained, pairs_g3):
+    from peft import PeftModel
+
+    promoted = os.path.join(trained, "adapter")
+    out = start(pairs_g3, "second", adapter=promoted, learning_rate=2e-2, lora={"rank": 4}, max_steps=4,
+                export=["adapter", "merged"])
+    result = tiny.read_result(out)
+    assert result["status"] == "done" and result["loss_first"] == pytest.approx(0.77096, abs=2e-5)
+    with torch.no_grad():
+        merged = load_model(result["merged_dir"])(IDS).logits
+        first = load_model(os.path.join(trained, "merged"))(IDS).logits
+        peft = PeftModel.from_pretrained(load_model(base), result["adapter_dir"])(IDS).logits
+    assert (merged - first).abs().max() > 0.05
+    torch.testing.assert_close(peft, merged, rtol=1e-4, atol=1e-4)
+    # The reference of the base is not that of the promoted policy.
+    refused = start(pairs_g3, "refused", reference=[os.path.join(out, "reference.parquet")], expect=78)
+    assert "computed with other weights" in tiny.read_result(refused)["reason"]
+
+
+def test_full_fine_tuning_starts_from_a_promoted_adapter_too(start, trained, pairs_g3):
+    out = start(pairs_g3, "full", adapter=os.path.join(trained, "adapter"), lora=None, max_steps=1, learning_rate=1e-9,
+                export=["merged"])
+    with torch.no_grad():
+        torch.testing.assert_close(load_model(os.path.join(out, "merged"))(IDS).logits,
+                                   load_model(os.path.join(trained, "merged"))(IDS).logits, rtol=1e-4, atol=1e-4)
