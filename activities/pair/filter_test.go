@@ -1,6 +1,7 @@
 package pair_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
 
@@ -36,6 +37,18 @@ func TestNearDuplicatesAreToldByTheirCommonPieces(t *testing.T) {
 	}
 }
 
+func TestAResponseNearToOneThatWasRemovedIsRemovedToo(t *testing.T) {
+	w := newWorld(t, "chain", "ff")
+	for i, vector := range []string{"10", "01", "00"} {
+		w.add(vector)
+		w.Responses[i].Text = "abcdefghijklmnopqrstuvwxyz"[4*i : 4*i+16] // 12 pieces, each shares 8 with the next
+	}
+	built, err := pair.NewBuilder(schemas.PairOptions{NearDuplicate: 0.5}, nil).Build(w.Turn)
+	if err != nil || built.Responses != 1 || built.NearDuplicates != 2 {
+		t.Errorf("%d responses, %d near-duplicates, %v", built.Responses, built.NearDuplicates, err)
+	}
+}
+
 func TestTheLengthRatioCountsCharactersAndItsBoundIsInside(t *testing.T) {
 	w := newWorld(t, "ratio", "ff")
 	w.add("10")
@@ -45,6 +58,32 @@ func TestTheLengthRatioCountsCharactersAndItsBoundIsInside(t *testing.T) {
 		built, err := pair.NewBuilder(schemas.PairOptions{MaxLengthRatio: bound}, nil).Build(w.Turn)
 		if err != nil || len(built.Pairs) != pairs || built.LengthRatio != int64(2-pairs) {
 			t.Errorf("bound %v: %d pairs, drops %+v, %v", bound, len(built.Pairs), built.Drops, err)
+		}
+	}
+}
+
+func TestTheLengthRatioAndTheMaximumHoldForScoreGapPairsToo(t *testing.T) {
+	w := newWorld(t, "gap", "fff")
+	for i, vector := range []string{"111", "110", "100"} {
+		w.add(vector)
+		w.Responses[i].Text = strings.Repeat("x", []int{100, 100, 10}[i])
+	}
+	for _, c := range []struct {
+		o       schemas.PairOptions
+		margins []float64
+	}{
+		{schemas.PairOptions{}, []float64{1, 2, 1}},
+		{schemas.PairOptions{MaxLengthRatio: 5}, []float64{1}},
+		{schemas.PairOptions{MaxPairsPerTurn: 1}, []float64{2}},
+	} {
+		c.o.Baselines = true
+		built, err := pair.NewBuilder(c.o, nil).Build(w.Turn)
+		var margins []float64
+		for _, p := range built.DPO {
+			margins = append(margins, p.Margin)
+		}
+		if err != nil || !slices.Equal(margins, c.margins) {
+			t.Errorf("%+v: margins %v, want %v (%v)", c.o, margins, c.margins, err)
 		}
 	}
 }

@@ -85,12 +85,35 @@ func TestAResponseThatFollowsBothOrNeitherTakesTheConstraintOut(t *testing.T) {
 			t.Errorf("%s: margins %v, counts %v", c.name, margins, counts)
 		}
 		// The baselines reverse nothing: the check is none of theirs.
-		if len(rows.KTO) != 2 || len(rows.SFT) != 1 {
-			t.Errorf("%s: %d and %d rows of baselines", c.name, len(rows.KTO), len(rows.SFT))
+		if len(rows.KTO) != 2 || rows.KTO[0].Score != 0.5 || rows.KTO[1].Score != 0.5 || len(rows.SFT) != 1 {
+			t.Errorf("%s: baselines %+v, %+v", c.name, rows.KTO, rows.SFT)
 		}
 		if a.calls[[2]string{first.ResponseID, w.Triggered[0]}] != 1 || a.calls[[2]string{second.ResponseID, w.Triggered[1]}] != 1 {
 			t.Errorf("%s: asked %v", c.name, a.calls)
 		}
+	}
+}
+
+func TestResponsesThatBecomeEqualByTheCheckPairOnce(t *testing.T) {
+	w := newWorld(t, "equal", "ff")
+	w.add("00")
+	w.add("10")
+	w.add("11")
+	a := asked{follow: func(r schemas.Response, o schemas.Opposite) (string, bool, error) {
+		first := o.ConstraintID == w.Triggered[0]
+		switch {
+		case first && r.SampleIndex == 0: // fails the constraint, and its opposite
+			return schemas.NotFollowed, true, nil
+		case first && r.SampleIndex == 1: // follows the constraint, and its opposite
+			return schemas.Followed, true, nil
+		case w.verdict(r.ResponseID, o.ConstraintID).Outcome == schemas.Followed:
+			return schemas.NotFollowed, true, nil
+		}
+		return schemas.Followed, true, nil
+	}}
+	rows, counts, err := a.shard(t, schemas.PairOptions{}, w)
+	if err != nil || len(rows.Pairs) != 2 || rows.Pairs[0].Margin != 1 || counts["dropped_constraints_by_opposite_check"] != 2 {
+		t.Errorf("%d pairs, counts %v, %v", len(rows.Pairs), counts, err)
 	}
 }
 

@@ -110,6 +110,11 @@ func TestTheBooksOfAShardCountEveryResponse(t *testing.T) {
 	if _, ok := r.Outputs[schemas.TableDPO]; ok {
 		t.Error("baselines were made that nobody asked for")
 	}
+	s = store.NewMemory("rpo")
+	r, _, err = pairShard(t, s, stored(t, s, shelf(t)...), schemas.PairOptions{NearDuplicate: 0.5})
+	if want := (schemas.Books{In: 6, OK: 3, Skipped: 3}); err != nil || r.Books != want || r.Counts["near_duplicate_responses"] != 1 {
+		t.Errorf("near-duplicates: books %+v, want %+v, counts %v, %v", r.Books, want, r.Counts, err)
+	}
 }
 
 func TestBaselinesArePublishedAsVersionsOfTheirOwnOnceAndAlwaysTheSame(t *testing.T) {
