@@ -34,6 +34,10 @@ func blamed(err error) *blame {
 	return b
 }
 
+// errUseless is in the chain of a reply that another seed may mend, and the same
+// request cannot.
+var errUseless = errors.New("useless reply")
+
 // maxRetryAfter keeps a server from parking its callers for good.
 const maxRetryAfter = time.Hour
 
@@ -58,6 +62,12 @@ func (e Endpoint) refused(got answer) *schemas.Error {
 		// Some versions of llama.cpp's server call a refused n an internal error.
 		err := e.failed(schemas.InvalidInput, "refuses the request (%d): %s", status, said)
 		err.Cause = &blame{named: paramN}
+		return err
+	case status == http.StatusInternalServerError && bytes.Contains(got.body, []byte("output that does not match")):
+		// llama.cpp's server says so of a constrained reply that was cut at its last
+		// token: the model is to blame, and would say the same again.
+		err := e.failed(schemas.CorruptData, "gives up on its model's reply (%d): %s", status, said)
+		err.Cause = errUseless
 		return err
 	case status >= 500 || status == http.StatusRequestTimeout || status == http.StatusTooEarly:
 		err := e.failed(schemas.Overloaded, "cannot answer now (%d): %s", status, said)

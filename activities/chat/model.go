@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"strings"
 	"sync"
 
 	"rpo/schemas"
@@ -37,17 +38,38 @@ const (
 // that says why the last one was.
 func (m Model) Ask(ctx context.Context, req Request, accept func(text string) error) (replied bool, err error) {
 	for range validReplies {
-		resp, callErr := m.Complete(ctx, req)
-		if callErr != nil {
-			return replied, callErr
+		var resp Response
+		switch resp, err = m.Complete(ctx, req); {
+		case err == nil:
+			text := resp.Choices[0].Text
+			if len(req.Schema) > 0 {
+				text = unfenced(text)
+			}
+			if err = accept(text); err == nil {
+				return true, nil
+			}
+		case !errors.Is(err, errUseless):
+			return replied, err
 		}
 		replied = true
-		if err = accept(resp.Choices[0].Text); err == nil {
-			return true, nil
-		}
 		req.Seed, req.Temperature = req.Seed+1, againTemperature
 	}
 	return true, schemas.Errorf(schemas.CorruptData, "%d replies of model %s were invalid, the last one: %w", validReplies, m.Name, err)
+}
+
+// unfenced takes a JSON document out of the code fence that models put around it
+// where nothing constrains them.
+func unfenced(text string) string {
+	text = strings.TrimSpace(text)
+	inner, ok := strings.CutSuffix(text, "```")
+	if !ok || !strings.HasPrefix(inner, "```") {
+		return text
+	}
+	_, inner, ok = strings.Cut(inner, "\n")
+	if !ok {
+		return text
+	}
+	return strings.TrimSpace(inner)
 }
 
 // Use names a model and the work that it is used for.

@@ -78,6 +78,9 @@ func (r *retrying) exchange(ctx context.Context, req Request) (Response, error) 
 }
 
 func attemptsFor(err error) int {
+	if errors.Is(err, errUseless) {
+		return 1
+	}
 	switch schemas.TypeOf(err) {
 	case schemas.Overloaded:
 		return failedAttempts
