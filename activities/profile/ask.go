@@ -6,13 +6,13 @@ import (
 	"crypto/sha256"
 	"embed"
 	"encoding/binary"
-	"encoding/hex"
 	"encoding/json"
 	"strconv"
 	"strings"
 	"text/template"
 
 	"rpo/activities/chat"
+	"rpo/activities/chat/prompt"
 	"rpo/schemas"
 )
 
@@ -53,11 +53,11 @@ type question struct {
 // request fences the material. The nonce is derived from it, so that a retry
 // asks the same, and no material can hold its own nonce.
 func (q question) request(model string) (chat.Request, error) {
-	hash := sha256.New()
+	var texts []string
 	for _, p := range q.material {
-		hash.Write([]byte(p.heading + "\x00" + p.text + "\x00"))
+		texts = append(texts, p.heading, p.text)
 	}
-	nonce := "material-" + hex.EncodeToString(hash.Sum(nil)[:8])
+	nonce := prompt.Tag("material", texts...)
 	var system bytes.Buffer
 	if err := prompts.ExecuteTemplate(&system, q.prompt+"."+q.language+".txt", struct{ Nonce string }{nonce}); err != nil {
 		return chat.Request{}, schemas.Errorf(schemas.Internal, "render prompt %s: %w", q.prompt, err)

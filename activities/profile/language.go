@@ -2,30 +2,15 @@ package profile
 
 import (
 	"strings"
-	"unicode"
 	"unicode/utf8"
 
+	"rpo/activities/chat/prompt"
 	"rpo/schemas"
 )
 
-// languageOf tells the two languages that prompts are written in apart: Chinese
-// has more Chinese characters than words of other scripts, and no kana. Anything
-// else gets English prompts.
+// languageOf is the language of the prompts about a text.
 func languageOf(text string) string {
-	han, words := 0, 0
-	var before rune
-	for _, r := range text {
-		switch {
-		case unicode.In(r, unicode.Hiragana, unicode.Katakana):
-			return schemas.English
-		case unicode.Is(unicode.Han, r):
-			han++
-		case unicode.IsLetter(r) && (!unicode.IsLetter(before) || unicode.Is(unicode.Han, before)):
-			words++
-		}
-		before = r
-	}
-	if han > words {
+	if prompt.Chinese(text) {
 		return schemas.Chinese
 	}
 	return schemas.English
