@@ -97,8 +97,9 @@ class TrainConfig:
     shard: int = 1
     """Ranks that hold one copy of the model between them (FSDP2); 1: each holds it whole; 0: all
     ranks of a node."""
-    recompute: str = "none"
-    """Activation checkpointing of the blocks: none, selective, full. Memory against time."""
+    recompute: str = "auto"
+    """Activation checkpointing of the blocks: none, selective, full; auto: the least that the
+    planner says fits the GPU (none on a CPU)."""
     compile: bool = False
     """torch.compile per block."""
     template_date: str = "2024-07-26"
@@ -112,7 +113,7 @@ class TrainConfig:
         one_of(self, "layout", ("none", "pairs", "groups"))
         self.shuffle = self.shuffle or ("prompts" if self.layout == "groups" else "pairs")
         one_of(self, "shuffle", ("pairs", "prompts"))
-        one_of(self, "recompute", ("none", "selective", "full"))
+        one_of(self, "recompute", ("auto", "none", "selective", "full"))
         one_of(self, "margin_scale", ("reward", "logit"))
         one_of(self, "schedule", ("cosine", "constant"))
         check_device(self)

@@ -22,6 +22,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from .flops import visible
+
 LAYOUTS = ("none", "pairs", "groups")
 
 
@@ -64,6 +66,8 @@ class Batch:
     """Tokens of the trees; 0 if the weight is."""
     tokens_unshared: int
     """Tokens that the layout none has for the same examples; 0 if the weight is."""
+    visible: int
+    """(query, key) pairs that may see each other; 0 if the weight is."""
 
 
 @dataclass(slots=True)
@@ -206,7 +210,8 @@ def collate_trees(trees, examples=(), sequences_P=(), weight=1.0, unshared=0):
         examples=list(examples), weight=weight, sequences_P=list(sequences_P),
         ids_T=flat(ids), positions_T=flat(positions), source_N=flat(source), targets_N=flat(targets),
         sequence_N=flat(sequence), num_sequences=number, spans=spans,
-        tokens=sum(tree.tokens for tree in trees) if weight else 0, tokens_unshared=unshared if weight else 0)
+        tokens=sum(tree.tokens for tree in trees) if weight else 0, tokens_unshared=unshared if weight else 0,
+        visible=sum(visible(span.prompt[1], [fed for _, fed in span.responses]) for span in spans) if weight else 0)
 
 
 def flat(parts):

@@ -11,6 +11,8 @@ from . import config as configuration
 from .errors import DONE, EXIT_CODES, FAILED, STOPPED, TrainerError, classify, invalid
 from .process import die_with_parent
 
+# Steps whose batches are looked at to know the largest one.
+PLANNED_STEPS = 500
 # What changes speed or memory but not the result, and paths: they may differ on resume.
 FREE = ("version", "model_dir", "data", "reference", "out_dir", "layout", "pairs_per_batch", "tokens_per_batch",
         "checkpoint_every", "eval_every", "export", "device", "dtype", "threads", "shard", "recompute", "compile", "adapter")
@@ -24,6 +26,21 @@ def identity(config, examples, model_digest):
 
     document = {key: value for key, value in asdict(config).items() if key not in FREE}
     return {**document, "data": data_digest(examples), "weights": model_digest}
+
+
+def largest_batches(config, group, order):
+    """(tokens, response tokens) of the largest micro-batch of each of the first steps."""
+    from .packing import plan_batches
+
+    largest = []
+    for step, indices in order.steps():
+        units = plan_batches(order.examples, indices, config.layout, config.pairs_per_batch, config.tokens_per_batch,
+                             group.world_size)[0]
+        trees = [tree for unit in units for tree in unit.trees]
+        largest.append((sum(tree.tokens for tree in trees), sum(len(ids) for tree in trees for ids in tree.responses)))
+        if step == PLANNED_STEPS:
+            break
+    return largest
 
 
 def load_reference(config, examples, others, policy, group, digests, events):
@@ -52,9 +69,10 @@ def run(config, group):
     """Train and export; returns (status, result values)."""
     import torch
 
-    from . import checkpoint, data, model, weights
+    from . import checkpoint, data, model, plan, weights
     from .events import EventLog, Progress
     from .objective import Objective
+    from .order import make_order
     from .tokens import ChatTokenizer, tokenizer_digest
     from .trainer import Trainer
 
@@ -77,6 +95,8 @@ def run(config, group):
     others = [beside[id(example)] for example in examples] if others else []
     loading.add()
 
+    order = make_order(train, config)
+    plan.fit_device(weights.read_config(config.model_dir), config, group, largest_batches(config, group, order))
     policy = model.build(config.model_dir, group, getattr(torch, config.dtype), init=config.init,
                          adapter=config.adapter, seed=config.seed, lora=config.lora, recompute=config.recompute, compiled=config.compile)
     if len(tokenizer.tokenizer) > policy.model.config.vocab_size:
@@ -90,7 +110,7 @@ def run(config, group):
         reference = load_reference(config, examples, others, policy, group,
                                    (same["weights"], tokenizer_digest(config.model_dir)), events)
     objective = Objective(config, group, policy, examples, others, reference)
-    trainer = Trainer(config, group, policy, objective, len(train), events)
+    trainer = Trainer(config, group, policy, objective, order, events)
 
     first_step = 0
     found = checkpoint.latest(config.out_dir)

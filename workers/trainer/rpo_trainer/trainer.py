@@ -3,27 +3,39 @@
 import math
 import os
 import time
+from dataclasses import dataclass
 
 import torch
 
-from . import meters
+from . import flops, meters
 from .errors import invalid
 from .events import Progress, memory_mb
-from .order import make_order
+
+
+@dataclass(slots=True)
+class Work:
+    """What a pass did, over all ranks; as in packing.Batch."""
+    tokens: int
+    tokens_unshared: int
+    visible: int
+    response_tokens: int
 
 
 class Trainer:
-    def __init__(self, config, group, policy, objective, num_train, events):
-        """Held-out examples follow the num_train training examples in objective.examples."""
+    def __init__(self, config, group, policy, objective, order, events):
+        """order is over the training examples; held-out ones follow them in objective.examples."""
         self.config, self.group, self.policy, self.objective, self.events = config, group, policy, objective, events
-        self.num_train = num_train
-        self.order = make_order(objective.examples[:num_train], config)
+        self.num_train = len(order.examples)
+        self.order = order
         self.stop_path = os.path.join(config.out_dir, "STOP")
         matrices = [p for p in policy.trainable.values() if p.dim() > 1]
         vectors = [p for p in policy.trainable.values() if p.dim() <= 1]
         self.optimizer = torch.optim.AdamW(
             [{"params": matrices, "weight_decay": config.weight_decay}, {"params": vectors, "weight_decay": 0.0}],
             lr=config.learning_rate, fused=True)
+        self.shapes = flops.shapes_of(policy.model.config.to_dict())
+        known = group.device.type == "cuda" and flops.device_of(torch.cuda.get_device_name(group.device))
+        self.peak = known[0] if known else None
         self.summary = {"train_steps": 0, "loss_first": None, "loss_last": None, "reward_accuracy": None}
 
     def learning_rate(self, step):
@@ -42,7 +54,7 @@ class Trainer:
 
         The loss is divided by the number of examples (sft: of response tokens) on all ranks
         together, so neither micro-batches nor layout nor ranks change the result. Returns
-        (table [P, COLUMNS], tokens, unshared tokens, stop).
+        (table [P, COLUMNS], Work, stop).
         """
         group, objective = self.group, self.objective
         objective.begin(indices)
@@ -52,7 +64,7 @@ class Trainer:
         places = {}
         for row, index in enumerate(indices):
             places.setdefault(index, []).append(row)
-        # The last row carries the stop flag and the numbers of tokens.
+        # The last row carries the stop flag and the work.
         table = torch.zeros(len(indices) + 1, meters.COLUMNS, dtype=torch.float64, device=group.device)
         for batch in objective.batches(indices):
             with torch.set_grad_enabled(train):
@@ -62,14 +74,15 @@ class Trainer:
             if batch.weight:
                 for index, figures in zip(batch.examples, rows):
                     table[places[index]] += figures / len(places[index])
-            table[-1, 1] += batch.tokens
-            table[-1, 2] += batch.tokens_unshared
+            if batch.weight:
+                table[-1, 1:5] += torch.tensor([batch.tokens, batch.tokens_unshared, batch.visible, len(batch.targets_N)],
+                                               dtype=torch.float64, device=group.device)
             if progress:
                 progress.add(len(batch.examples) * group.world_size)  # the other ranks are about as far
         if group.rank == 0 and os.path.exists(self.stop_path):
             table[-1, 0] = 1
         table = group.sum_(table).cpu().numpy()
-        return table[:-1], int(table[-1, 1]), int(table[-1, 2]), bool(table[-1, 0])
+        return table[:-1], Work(*(int(value) for value in table[-1, 1:5])), bool(table[-1, 0])
 
     def evaluate(self, step):
         held_out = list(range(self.num_train, len(self.objective.examples)))
@@ -110,6 +123,13 @@ class Trainer:
         saver.finish()
         return False
 
+    def rate(self, work, seconds):
+        """Needed operations a second and rank, and their share of the device's peak (mfu); flops.py has the formula."""
+        rank = self.config.lora.rank if self.config.lora else None
+        needed = flops.training_flops(self.shapes, work.tokens, work.visible, work.response_tokens, rank)
+        per_rank = needed / seconds / self.group.world_size
+        return {"tflops_per_s": round(per_rank / 1e12, 4), "mfu": round(per_rank / self.peak, 4) if self.peak else None}
+
     def take_step(self, step, indices):
         """One optimizer step; returns whether a stop file is there."""
         config, group = self.config, self.group
@@ -118,7 +138,7 @@ class Trainer:
             settings["lr"] = self.learning_rate(step)
         # Dropout is the only use of randomness; this makes it a function of seed, step and rank.
         torch.manual_seed((config.seed * 1_000_003 + step) * 4099 + group.rank)
-        table, tokens, unshared, stop = self.pass_over(indices, train=True)
+        table, work, stop = self.pass_over(indices, train=True)
         figures = self.objective.figures(table, indices)
         if step == 1:
             self.objective.check_first(figures["loss"], table, indices)
@@ -137,7 +157,8 @@ class Trainer:
         if group.rank == 0:
             self.events.write(
                 "step", step=step, epoch=round(step * config.pairs_per_step / self.num_train, 4), **figures,
-                grad_norm=norm, learning_rate=self.learning_rate(step), tokens_per_s=round(tokens / seconds, 1),
-                tokens_unshared_per_s=round(unshared / seconds, 1), pairs_per_s=round(len(indices) / seconds, 2),
-                tokens=tokens, memory_mb=memory_mb(group.device))
+                grad_norm=norm, learning_rate=self.learning_rate(step), tokens=work.tokens,
+                tokens_per_s=round(work.tokens / seconds, 1), pairs_per_s=round(len(indices) / seconds, 2),
+                tokens_unshared_per_s=round(work.tokens_unshared / seconds, 1), **self.rate(work, seconds),
+                memory_mb=memory_mb(group.device))
         return stop

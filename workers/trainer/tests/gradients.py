@@ -12,6 +12,7 @@ from rpo_trainer.config import LoraConfig, TrainConfig
 from rpo_trainer.data import Example
 from rpo_trainer.model import build
 from rpo_trainer.objective import Objective
+from rpo_trainer.order import make_order
 from rpo_trainer.packing import LAYOUTS
 from rpo_trainer.parallel import Group, whole
 from rpo_trainer.trainer import Trainer
@@ -50,11 +51,11 @@ def step(model_dir, group, examples, layout, lora=LoraConfig(), build_more=None,
             local.data.copy_(full[slice(*local_rows(parameter))])
     table = np.linspace(-90, -60, 2 * len(examples)).reshape(-1, 2).astype(np.float32)
     objective = Objective(config, group, policy, examples, [], table)
-    trainer = Trainer(config, group, policy, objective, len(examples), None)
-    rows, tokens, unshared, _ = trainer.pass_over(list(range(len(examples))), train=True)
+    trainer = Trainer(config, group, policy, objective, make_order(examples, config), None)
+    rows, work, _ = trainer.pass_over(list(range(len(examples))), train=True)
     group.sum_gradients(list(policy.trainable.values()))
     gradient = torch.cat([whole(p.grad).detach().flatten().double() for p in policy.trainable.values()])
-    return {"loss": float(rows[:, 0].mean()), "tokens": tokens, "unshared": unshared, "gradient": gradient}
+    return {"loss": float(rows[:, 0].mean()), "tokens": work.tokens, "unshared": work.tokens_unshared, "gradient": gradient}
 
 
 def distance(one, other):

@@ -22,17 +22,17 @@ def metered(out):
     return [{key: value for key, value in event.items() if key not in UNMETERED} for event in tiny.read_events(out, "step")]
 
 
-def wait_for_step(out, step, process):
-    """Wait until the run has written the step; a torn last line is none."""
+def wait_for(out, event, number, process):
+    """Wait until the run has written so many events of a kind; a torn last line is none."""
     path = os.path.join(out, "events.jsonl")
     while process.poll() is None:
         if os.path.exists(path):
             with open(path) as file:
                 lines = [line for line in file if line.endswith("\n")]
-            if sum('"event": "step"' in line for line in lines) >= step:
+            if sum(f'"event": "{event}"' in line for line in lines) >= number:
                 return
         time.sleep(0.005)
-    raise AssertionError(f"the run ended before step {step}")
+    raise AssertionError(f"the run ended before {number} lines of {event}")
 
 
 def test_after_kill_9_the_losses_go_on_bitwise_equal(start, base, tmp_path, pairs_file):
@@ -44,7 +44,7 @@ def test_after_kill_9_the_losses_go_on_bitwise_equal(start, base, tmp_path, pair
     document = json.loads((tmp_path / "train.json").read_text())
     path = tiny.write_config(tmp_path / "killed.json", **{**document, "out_dir": out})
     process = subprocess.Popen([sys.executable, "-m", "rpo_trainer.train", "--config", path], env=environment())
-    wait_for_step(out, 23, process)
+    wait_for(out, "checkpoint", 2, process)
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not os.path.exists(os.path.join(out, "result.json"))
@@ -121,7 +121,7 @@ def test_a_rank_does_not_outlive_its_parent(base, tmp_path, pairs_file):
     # A shell between us and the rank: killing it must end the rank.
     shell = subprocess.Popen(["sh", "-c", f'"{sys.executable}" -m rpo_trainer.train --config "{path}"; true'],
                              env=environment())
-    wait_for_step(out, 1, shell)
+    wait_for(out, "step", 1, shell)
     children = subprocess.run(["ps", "-o", "pid=", "--ppid", str(shell.pid)], capture_output=True, text=True)
     rank = int(children.stdout.split()[0])
     shell.kill()

@@ -4,7 +4,7 @@ import pyarrow.parquet as pq
 import pytest
 import tiny
 
-UNMETERED = ("time", "tokens_per_s", "tokens_unshared_per_s", "pairs_per_s", "memory_mb")
+UNMETERED = ("time", "tflops_per_s", "tokens_per_s", "tokens_unshared_per_s", "pairs_per_s", "memory_mb")
 
 
 def losses(out):
@@ -44,7 +44,7 @@ def test_a_run_tells_its_supervisor_everything(start, pairs_file):
     assert set(step) == {
         "event", "step", "epoch", "loss", "reward_accuracy", "reward_accuracy_margin", "accuracy_by_g", "reward_chosen",
         "reward_rejected", "reward_margin", "logp_chosen", "logp_rejected", "kl_estimate", "grad_norm", "learning_rate",
-        "tokens", "tokens_per_s", "tokens_unshared_per_s", "pairs_per_s", "memory_mb", "time"}
+        "tokens", "tokens_per_s", "tokens_unshared_per_s", "pairs_per_s", "tflops_per_s", "mfu", "memory_mb", "time"}
     assert set(step["accuracy_by_g"]) <= {"1", "2", "3", "4"}
     result = tiny.read_result(out)
     assert result["status"] == "done" and result["train_steps"] == 4

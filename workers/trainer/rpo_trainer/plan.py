@@ -1,0 +1,258 @@
+"""What a run will take, before anything is loaded.
+
+    python -m rpo_trainer.plan --model DIR --gpus 8 --gpu H100 [--config train.json] [--trace]
+
+Reads config.json alone (weights are not needed) and prints one JSON object: memory of a
+GPU by class, operations, tokens per second, hours, cost, the size of a checkpoint and the
+largest token budget that fits. Exit code 78 if the run cannot fit.
+
+Speeds are predictions from `efficiency`, the share of the maker's peak that training
+reaches; it is an assumption, not a measurement. Legend as in flops.py.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+
+from . import config as configuration
+from . import flops
+from .errors import EXIT_CODES, classify, invalid
+from .weights import read_config
+
+GB = 1e9
+# Share of the peak that is assumed if none is given: the best published LoRA runs on H100
+# reach 0.41 on one GPU and 0.32 on eight.
+EFFICIENCY = {"replicated": 0.40, "sharded": 0.32}
+# The driver's context and what the allocator cannot hand out again.
+CONTEXT_BYTES = 0.7e9
+FRAGMENTATION = 0.03
+CHUNK_VALUES = 2**24
+
+
+def shard_bytes(parameters, shard, width):
+    """Bytes of the first rank's share: every tensor is cut into ceil(rows / shard) rows."""
+    total = 0
+    for shape in parameters.values():
+        row = 1
+        for extent in shape[1:]:
+            row *= extent
+        total += -(-shape[0] // shard) * row * width
+    return total
+
+
+def memory(shapes, config, world_size, tokens, response_tokens):
+    """Peak bytes of one GPU by class, for `tokens` in a micro-batch. Tested against real sizes by --trace."""
+    shard = config.shard or world_size
+    rank = config.lora.rank if config.lora else None
+    width = 2 if config.dtype == "bfloat16" else 4
+    held = 4 if rank is None else width
+    block, root = shapes.block_parameters(), shapes.root_parameters()
+    trained = shapes.adapter_parameters(rank) if rank else block
+    per_rank = {  # trained parameters of a rank
+        "blocks": shapes.L * shard_bytes(trained, shard, 1),
+        "root": 0 if rank else shard_bytes(root, shard, 1)}
+    trainable = sum(per_rank.values())
+    weights = shapes.L * shard_bytes(block, shard, held) + shard_bytes(root, shard, held)
+    parts = {
+        "weights": weights + (4 * trainable if rank else 0),
+        "gradients": 4 * trainable,
+        "optimizer": 8 * trainable,
+        "gathered": 0,
+    }
+    if shard > 1:  # a block in use, the next one on its way, and embeddings and head for the whole pass
+        whole = dict(block)
+        if rank:
+            whole.update(shapes.adapter_parameters(rank))
+        parts["gathered"] = 2 * width * flops.count(whole) + width * flops.count(root)
+        if rank is None:
+            parts["gathered"] += 4 * (flops.count(block) + flops.count(root))
+        else:
+            parts["gathered"] += 4 * flops.count(shapes.adapter_parameters(rank))
+    elif rank is None and width == 2:
+        parts["gathered"] = 2 * (flops.count(root) + shapes.L * flops.count(block))  # autocast's copy
+    parts["activations"] = tokens * activation_bytes(shapes, config.recompute, width, rank)
+    # One block's forward or backward in flight.
+    parts["working"] = tokens * width * (4 * shapes.I + 8 * shapes.D)
+    chunk = max(16, CHUNK_VALUES // shapes.V)
+    parts["head"] = 3 * 4 * chunk * shapes.V + 2 * width * response_tokens * shapes.D
+    if rank is None:
+        parts["head"] += 2 * 4 * shapes.V * shapes.D
+    parts["reserve"] = CONTEXT_BYTES + FRAGMENTATION * sum(parts.values())
+    return parts
+
+
+def activation_bytes(shapes, recompute, width, rank):
+    """Bytes a token leaves for the backward pass, over all layers.
+
+    A norm keeps its float32 input and its result, attention its queries, keys, values and
+    result, the MLP gate, activated gate, up and their product.
+    """
+    D, I, q, kv = shapes.D, shapes.I, shapes.H * shapes.d, shapes.G * shapes.d
+    adapters = 7 * (rank or 0) * width
+    whole = 2 * (4 + width) * D + width * (2 * q + 2 * kv) + width * 4 * I + adapters
+    if recompute == "none":
+        return shapes.L * whole
+    if recompute == "selective":
+        kept = width * (D + 2 * q + 2 * kv + 2 * D + 2 * I) + adapters
+        return shapes.L * kept + whole
+    return shapes.L * width * D + whole
+
+
+def tokens_per_pair(layout, prompt, response, responses):
+    """Tokens of a pair under a layout; responses: n of a turn, each chosen against the others."""
+    if layout == "none":
+        return 2 * (prompt + response)
+    if layout == "pairs":
+        return prompt + 2 * response
+    return (prompt + responses * response) / (responses - 1)
+
+
+def fit_device(model_config, config, group, batches):
+    """Settle recompute, and refuse a run that cannot fit its GPU, before its weights are read.
+
+    batches: (tokens, response tokens) of the largest micro-batches.
+    """
+    if group.device.type != "cuda":
+        config.recompute = "none" if config.recompute == "auto" else config.recompute
+        return
+    import torch
+
+    name = torch.cuda.get_device_name(group.device)
+    gpu_bytes = torch.cuda.get_device_properties(group.device).total_memory
+    tokens, response_tokens = max(batches)
+    shapes = flops.shapes_of(model_config)
+    if config.recompute == "auto":
+        choose_recompute(shapes, config, group.world_size, tokens, response_tokens, gpu_bytes)
+    parts = memory(shapes, config, group.world_size, tokens, response_tokens)
+    if sum(parts.values()) > gpu_bytes:
+        config = dataclasses.replace(config, tokens_per_batch=tokens)
+        raise refuse(make(model_config, config, group.world_size, gpu_bytes=gpu_bytes, peak=(flops.device_of(name) or (1e15,))[0]))
+
+
+def make(model_config, config, world_size, *, gpu_bytes, peak, efficiency=0.0, price_per_hour=0.0, pairs=0,
+         prompt_tokens=1000, response_tokens=350, responses=5):
+    """The plan as a document; lengths are means. config: a TrainConfig."""
+    shapes = flops.shapes_of(model_config)
+    shard = config.shard or world_size
+    rank = config.lora.rank if config.lora else None
+    config = dataclasses.replace(config)
+    per_pair = tokens_per_pair(config.layout, prompt_tokens, response_tokens, responses)
+    tokens = config.tokens_per_batch or round(config.pairs_per_batch * per_pair)
+    share = 2 * response_tokens / tokens_per_pair("none", prompt_tokens, response_tokens, responses)
+
+    asked = config.recompute
+    if asked == "auto":
+        choose_recompute(shapes, config, world_size, tokens, tokens * share, gpu_bytes)
+    parts = memory(shapes, config, world_size, tokens, tokens * share)
+    largest = {}
+    for kind in ("none", "selective", "full"):
+        choice = dataclasses.replace(config, recompute=kind)
+        fixed, scaled = (sum(memory(shapes, choice, world_size, budget, budget * share).values()) for budget in (0, 2**20))
+        largest[kind] = max(0, int((gpu_bytes - fixed) / (scaled - fixed) * 2**20))
+    trainable = shapes.L * flops.count(shapes.adapter_parameters(rank)) if rank else (
+        shapes.L * flops.count(shapes.block_parameters()) + flops.count(shapes.root_parameters()))
+    # Operations of a pair: its tokens, the keys they see, the response tokens that the head sees.
+    if config.layout == "none":
+        seen, heads = 2 * flops.visible(prompt_tokens, [response_tokens]), 2 * response_tokens
+    elif config.layout == "pairs":
+        seen, heads = flops.visible(prompt_tokens, [response_tokens] * 2), 2 * response_tokens
+    else:
+        seen = flops.visible(prompt_tokens, [response_tokens] * responses) / (responses - 1)
+        heads = responses * response_tokens / (responses - 1)
+    training = flops.training_flops(shapes, per_pair, seen, heads, rank)
+    reference = 0 if config.loss == "sft" else flops.forward_flops(shapes, per_pair, seen, heads)
+    recomputed = {"none": 0, "selective": 0.05, "full": 1}[config.recompute] * flops.forward_flops(shapes, per_pair, seen, 0)
+    efficiency = efficiency or EFFICIENCY["sharded" if shard > 1 else "replicated"]
+    rate = efficiency * peak * world_size
+    pairs_per_s = rate / (training + recomputed)
+    hours = pairs * (config.epochs / pairs_per_s + reference / rate) / 3600
+    return {
+        "fits": sum(parts.values()) <= gpu_bytes,
+        "memory_gb": {name: round(value / GB, 3) for name, value in parts.items()},
+        "total_gb": round(sum(parts.values()) / GB, 3),
+        "gpu_gb": round(gpu_bytes / GB, 3),
+        "tokens_per_batch": tokens,
+        "largest_tokens_per_batch": largest["full" if asked == "auto" else asked],
+        "largest_by_recompute": largest,
+        "mesh": {"replicate": world_size // shard, "shard": shard},
+        "recompute": config.recompute,
+        "parameters": shapes.L * flops.count(shapes.block_parameters()) + flops.count(shapes.root_parameters()),
+        "trainable_parameters": trainable,
+        "checkpoint_gb": round(12 * trainable / GB, 3),
+        "tokens_per_pair": round(per_pair, 1),
+        "tflops_per_pair": {"training": round(training / 1e12, 2), "recomputed": round(recomputed / 1e12, 2),
+                            "reference_once": round(reference / 1e12, 2)},
+        "efficiency_assumed": efficiency,
+        "predicted_tokens_per_s_per_gpu": round(pairs_per_s * per_pair / world_size, 1),
+        "predicted_pairs_per_s": round(pairs_per_s, 3),
+        "predicted_hours": round(hours, 3),
+        "predicted_cost": round(hours * world_size * price_per_hour, 2),
+    }
+
+
+def choose_recompute(shapes, config, world_size, tokens, response_tokens, gpu_bytes):
+    """The setting that recomputes least among those that fit; full if none does."""
+    for kind in ("none", "selective", "full"):
+        config.recompute = kind
+        if sum(memory(shapes, config, world_size, tokens, response_tokens).values()) <= gpu_bytes:
+            break
+    return config.recompute
+
+
+def refuse(document):
+    """The failure of a plan that does not fit, with its numbers."""
+    parts = ", ".join(f"{name} {value:.1f}" for name, value in document["memory_gb"].items() if value >= 0.05)
+    mend = (f"set tokens_per_batch to {document['largest_tokens_per_batch']} or below, or recompute to full"
+            if document["largest_tokens_per_batch"] >= 256 else "use more GPUs with a larger shard, recompute full, or a smaller model")
+    return invalid(f"plan: a GPU would need {document['total_gb']:.1f} GB of {document['gpu_gb']:.1f} GB ({parts}) for "
+                   f"{document['tokens_per_batch']} tokens at a time; {mend}")
+
+
+def main(argv=None):
+    parser = argparse.ArgumentParser(prog="rpo_trainer.plan", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--model", required=True, help="folder with config.json")
+    parser.add_argument("--config", help="JSON file of rpo_trainer.train; data and out_dir are not needed")
+    parser.add_argument("--gpus", type=int, default=1, help="ranks")
+    parser.add_argument("--gpu", default="H100", help="one of " + ", ".join(flops.DEVICES))
+    parser.add_argument("--memory-gb", type=float, default=0.0, help="of a GPU, in 1e9 bytes, in place of the device's")
+    parser.add_argument("--efficiency", type=float, default=0.0, help="share of the peak that training reaches")
+    parser.add_argument("--price-per-hour", type=float, default=0.0, help="of a GPU")
+    parser.add_argument("--pairs", type=int, default=0)
+    parser.add_argument("--prompt-tokens", type=int, default=1000)
+    parser.add_argument("--response-tokens", type=int, default=350)
+    parser.add_argument("--responses", type=int, default=5, help="of a turn")
+    parser.add_argument("--trace", action="store_true", help="build the model without storage and compare sizes")
+    arguments = parser.parse_args(argv)
+    try:
+        document = configuration.read_document(arguments.config) if arguments.config else {"dtype": "bfloat16"}
+        config = configuration.decode(configuration.TrainConfig, {
+            **document, "model_dir": arguments.model, "data": ["-"], "out_dir": "-"})
+        config.check()
+        device = flops.device_of(arguments.gpu)
+        if device is None:
+            raise invalid(f"gpu: {arguments.gpu} is none of {', '.join(flops.DEVICES)}")
+        if arguments.gpus < 1 or arguments.gpus % (config.shard or arguments.gpus):
+            raise invalid(f"gpus: {arguments.gpus} ranks cannot be cut into groups of {config.shard}")
+        model_config = read_config(arguments.model)
+        plan = make(model_config, config, arguments.gpus, gpu_bytes=arguments.memory_gb * GB or device[1], peak=device[0],
+                    efficiency=arguments.efficiency, price_per_hour=arguments.price_per_hour, pairs=arguments.pairs,
+                    prompt_tokens=arguments.prompt_tokens, response_tokens=arguments.response_tokens,
+                    responses=arguments.responses)
+        if arguments.trace:
+            from .trace import trace
+
+            plan["trace"] = trace(arguments.model, config, arguments.gpus)
+        print(json.dumps(plan, indent=2))
+        if not plan["fits"]:
+            raise refuse(plan)
+        return 0
+    except Exception as error:
+        failure = classify(error)
+        print(f"rpo_trainer.plan: {failure.reason}", file=sys.stderr)
+        return EXIT_CODES[failure.status]
+
+
+if __name__ == "__main__":
+    sys.exit(main())
