@@ -1,6 +1,9 @@
 package schemas
 
-import "math"
+import (
+	"math"
+	"time"
+)
 
 // Spending is what calls to language models took. Calls that the call cache
 // answered are counted apart and took nothing.
@@ -34,6 +37,8 @@ func (s Spending) Tokens() int64 { return s.PromptTokens + s.CompletionTokens }
 type Allowance struct {
 	Tokens *int64   `json:"tokens,omitempty"`
 	Cost   *float64 `json:"cost,omitempty"`
+	// Deadline, unless zero, is when the last call may begin.
+	Deadline time.Time `json:"deadline,omitzero"`
 	// EstimateOnly allows nothing either: calls that the call cache does not hold
 	// are counted instead of made, and nothing is written.
 	EstimateOnly bool `json:"estimate_only,omitempty"`

@@ -2,6 +2,7 @@ package workflows
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/workflow"
@@ -28,36 +29,17 @@ type budget struct {
 	since time.Time
 }
 
-// lease is the share of one shard in flight. whole says that it is all there is.
+// lease is the share of one shard in flight. whole says that it is all there is,
+// caps are those that held when it was given.
 type lease struct {
 	schemas.Allowance
 	whole bool
+	caps  schemas.BudgetOptions
 }
 
-// begin starts to work: the clock runs, and at the end of budget_time stop is
-// called.
-func (r *stageRun) begin(ctx workflow.Context, selector workflow.Selector, stop func()) {
+// begin starts to work: the clock runs.
+func (r *stageRun) begin(ctx workflow.Context) {
 	r.slots, r.exhausted, r.since = r.in.ShardsInFlight, "", workflow.Now(ctx)
-	r.watch(ctx, selector, stop)
-}
-
-// watch waits for the end of budget_time, again and again while it is raised.
-func (r *stageRun) watch(ctx workflow.Context, selector workflow.Selector, stop func()) {
-	if r.caps.BudgetTime == 0 {
-		return
-	}
-	left := time.Duration(r.caps.BudgetTime) - r.ran(ctx)
-	if left <= 0 {
-		r.exhausted = fmt.Sprintf("the stage worked for %s of a budget_time of %s", r.ran(ctx), time.Duration(r.caps.BudgetTime))
-		stop()
-		return
-	}
-	timer := workflow.NewTimerWithOptions(ctx, left, workflow.TimerOptions{Summary: "budget_time of " + r.name})
-	selector.AddFuture(timer, func(f workflow.Future) {
-		if f.Get(ctx, nil) == nil {
-			r.watch(ctx, selector, stop)
-		}
-	})
 }
 
 // pause stops the clock.
@@ -74,7 +56,10 @@ func (r *stageRun) ran(ctx workflow.Context) time.Duration {
 }
 
 // reached reports whether no further shard may start.
-func (r *stageRun) reached() bool {
+func (r *stageRun) reached(ctx workflow.Context) bool {
+	if cap := time.Duration(r.caps.BudgetTime); r.exhausted == "" && cap > 0 && r.ran(ctx) >= cap {
+		r.exhausted = fmt.Sprintf("the stage worked for %s of a budget_time of %s", r.ran(ctx).Round(time.Second), cap)
+	}
 	if cap := r.caps.BudgetTokens; r.exhausted == "" && cap > 0 && r.p.Spent.Tokens() >= cap {
 		r.exhausted = fmt.Sprintf("%d tokens are spent of a budget_tokens of %d", r.p.Spent.Tokens(), cap)
 	}
@@ -85,9 +70,12 @@ func (r *stageRun) reached() bool {
 }
 
 // lease sets aside a shard's share of what is left.
-func (r *stageRun) lease(inFlight, waiting int) lease {
+func (r *stageRun) lease(ctx workflow.Context, inFlight, waiting int) lease {
 	shares := max(1, min(r.slots-inFlight, waiting))
-	l := lease{whole: inFlight == 0 && shares == 1}
+	l := lease{whole: inFlight == 0 && shares == 1, caps: r.caps}
+	if cap := time.Duration(r.caps.BudgetTime); cap > 0 {
+		l.Deadline = workflow.Now(ctx).Add(cap - r.ran(ctx))
+	}
 	if cap := r.caps.BudgetTokens; cap > 0 {
 		share := max(0, cap-r.p.Spent.Tokens()-r.leasedTokens) / int64(shares)
 		l.Tokens = &share
@@ -114,11 +102,17 @@ func (r *stageRun) release(l lease) {
 // as many shards in flight the shares are larger; one that had everything shows
 // that the budget is reached.
 func (r *stageRun) starved(l lease, message string) {
-	if l.whole {
+	switch {
+	case l.caps != r.caps: // raised since, so there is more now
+	case l.whole, strings.Contains(message, "budget_time"):
 		r.exhausted = message
+	default:
+		r.slots = max(1, r.slots/2)
 	}
-	r.slots = max(1, r.slots/2)
 }
+
+// capped reports whether a shard may run out of its share.
+func (l lease) capped() bool { return l.Tokens != nil || l.Cost != nil || !l.Deadline.IsZero() }
 
 // overBudget parks the stage until its caps are raised, or it is to go on without
 // the shards that are left, or to end.

@@ -125,9 +125,10 @@ func TestAStageAtItsBudgetGoesOnWithoutTheRestOrEnds(t *testing.T) {
 }
 
 func TestAStageParksAtTheEndOfItsTimeAndCountsOnlyTheTimeAtWork(t *testing.T) {
-	w := newWorld(3, map[int]failure{number(2): {4, overloaded}})
+	// The first shard takes 1 + 2 + 4 + 8 seconds of retries.
+	w := newWorld(3, map[int]failure{number(0): {4, overloaded}})
 	var seen []string
-	tr := try(t, w, SampleResponsesName, object(`{"manifest":"m","budget_time":"5s"}`), func(env *testsuite.TestWorkflowEnvironment) {
+	tr := try(t, w, SampleResponsesName, object(`{"manifest":"m","budget_time":"5s","shards_in_flight":1}`), func(env *testsuite.TestWorkflowEnvironment) {
 		later(env, 1, func() {
 			s := statusOf(t, env)
 			seen = append(seen, s.Status+" "+s.Reason)
@@ -136,7 +137,7 @@ func TestAStageParksAtTheEndOfItsTimeAndCountsOnlyTheTimeAtWork(t *testing.T) {
 	})
 	var got schemas.StageResult
 	tr.get(&got)
-	if len(seen) != 1 || seen[0] != "NeedsAttention the stage worked for 5s of a budget_time of 5s" {
+	if len(seen) != 1 || seen[0] != "NeedsAttention the stage worked for 15s of a budget_time of 5s" {
 		t.Errorf("parked as %q", seen)
 	}
 	if got.Shards != 3 || len(got.Failed) != 0 {

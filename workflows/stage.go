@@ -206,23 +206,21 @@ func (r *stageRun) rest(ctx workflow.Context) error {
 // spend works on shards, ShardsInFlight at once, until none is left or the budget
 // is reached, and returns those that are left.
 func (r *stageRun) spend(ctx workflow.Context, todo []int) (left []int, err error) {
-	working, stop := workflow.WithCancel(ctx)
-	defer stop()
 	selector := workflow.NewSelector(ctx)
-	r.begin(ctx, selector, stop)
+	r.begin(ctx)
 	defer r.pause(ctx)
 	// Not a loop variable: the callbacks must see the one and only counter.
 	inFlight := 0
 	for len(todo) > 0 || inFlight > 0 {
-		for len(todo) > 0 && inFlight < r.slots && ctx.Err() == nil && !r.reached() && !r.failing() && !r.p.Paused {
+		for len(todo) > 0 && inFlight < r.slots && ctx.Err() == nil && !r.reached(ctx) && !r.failing() && !r.p.Paused {
 			shard := todo[0]
 			todo = todo[1:]
-			l := r.lease(inFlight, len(todo)+1)
+			l := r.lease(ctx, inFlight, len(todo)+1)
 			inFlight++
-			selector.AddFuture(r.start(working, shard, l.Allowance), func(f workflow.Future) {
+			selector.AddFuture(r.start(ctx, shard, l.Allowance), func(f workflow.Future) {
 				inFlight--
 				r.release(l)
-				if ctx.Err() == nil && !r.finish(ctx, shard, f, l, working.Err() != nil) {
+				if ctx.Err() == nil && !r.finish(ctx, shard, f, l) {
 					todo = append(todo, shard)
 				}
 			})
@@ -253,8 +251,8 @@ func (r *stageRun) shard(number int, allowance schemas.Allowance) store.Shard {
 }
 
 // finish takes the result of a shard's work. ended is false if the shard is to be
-// worked on again: its lease was too small, or the stage stopped it.
-func (r *stageRun) finish(ctx workflow.Context, shard int, f workflow.Future, l lease, stopped bool) (ended bool) {
+// worked on again, since its lease was too small.
+func (r *stageRun) finish(ctx workflow.Context, shard int, f workflow.Future, l lease) (ended bool) {
 	var done schemas.ShardResult
 	err := f.Get(ctx, &done)
 	if err != nil {
@@ -264,9 +262,7 @@ func (r *stageRun) finish(ctx workflow.Context, shard int, f workflow.Future, l 
 	}
 	errorType, message := failureOf(err)
 	switch {
-	case err != nil && stopped:
-		return false
-	case errorType == string(schemas.BudgetExceeded) && (l.Tokens != nil || l.Cost != nil):
+	case errorType == string(schemas.BudgetExceeded) && l.capped():
 		r.starved(l, message)
 		return false
 	case err != nil:

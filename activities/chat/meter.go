@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"time"
 
 	"go.temporal.io/sdk/activity"
 
@@ -151,7 +152,7 @@ func (m *Meter) reserve(ctx context.Context, most schemas.Spending) error {
 		}
 		settled := m.settled
 		m.mu.Unlock()
-		if idle {
+		if idle || m.late() {
 			return short
 		}
 		select {
@@ -162,8 +163,16 @@ func (m *Meter) reserve(ctx context.Context, most schemas.Spending) error {
 	}
 }
 
+// late reports whether no call may begin any more, however little it takes.
+func (m *Meter) late() bool {
+	return !m.allowance.Deadline.IsZero() && time.Now().After(m.allowance.Deadline)
+}
+
 // short is the error of a call that could take more than is left, or nil.
 func (m *Meter) short(most schemas.Spending) error {
+	if m.late() {
+		return schemas.Errorf(schemas.BudgetExceeded, "the time allowed is over: raise budget_time")
+	}
 	after := m.spent.Add(m.reserved).Add(most)
 	if cap := m.allowance.Tokens; cap != nil && after.Tokens() > *cap {
 		return schemas.Errorf(schemas.BudgetExceeded, "the next call may take %d tokens, and of an allowance of %d tokens %d are spent: raise budget_tokens",

@@ -121,6 +121,22 @@ func TestACallThatCanNeverFitIsRefusedAndNamesTheMend(t *testing.T) {
 	}
 }
 
+func TestAfterTheDeadlineNoCallBeginsAndThoseUnderWayEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		meter := chat.NewMeter(t.Context(), schemas.Allowance{Deadline: time.Now().Add(time.Minute)})
+		slow := chat.Metered(answering{reply: "x", after: 50 * time.Second, usage: chat.Usage{PromptTokens: 3, CompletionTokens: 4, Known: true}}, meter, chat.Terms{})
+		for i := range 3 {
+			_, err := slow.Complete(t.Context(), metered(1, 10))
+			if over := i == 2; over != (schemas.TypeOf(err) == schemas.BudgetExceeded) || over != (err != nil) {
+				t.Errorf("call %d: %v", i, err)
+			}
+		}
+		if got := meter.Spent(); got.Calls != 2 || got.Tokens() != 14 {
+			t.Errorf("spent %+v", got)
+		}
+	})
+}
+
 func TestACallThatWaitsForTheBudgetEndsWithItsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		meter := chat.NewMeter(t.Context(), tokens(150))
