@@ -15,7 +15,7 @@ func TestAMistakeInAnInputIsNamedWithItsField(t *testing.T) {
 		`{"profiles": "x", "full_fine_tuning": 1}`: `field "full_fine_tuning": got a JSON number, want true or false`,
 		`{"profiles": "x", "stall_timeout": 5}`:    `field "stall_timeout": got a JSON value 5, want a duration such as "30m"`,
 		`{"profiles": "x", "stall_timeout": "5"}`:  `field "stall_timeout": got a JSON value "5", want a duration such as "30m"`,
-		`{"profiles": "x", "loss": "ppo"}`:         `field "loss": "ppo" is not one of rpo, dpo, sft`,
+		`{"profiles": "x", "loss": "ppo"}`:         `field "loss": "ppo" is not one of rpo, dpo, kto, sft`,
 		`[]`:                                       `got a JSON array, want one object`,
 		`"text"`:                                   `got a JSON string, want one object`,
 		`{"profiles": "x"} {}`:                     `input holds more than one JSON value: pass one object`,

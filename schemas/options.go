@@ -187,7 +187,9 @@ func (o ReverseOptions) Validate() error {
 type TrainOptions struct {
 	// BaseModel is a name in the worker's configuration. Default "base".
 	BaseModel string `json:"base_model,omitempty"`
-	// Loss is "rpo", "dpo" or "sft". Default "rpo".
+	// Loss is "rpo", "dpo", "kto" or "sft". Default "rpo". The last three train on
+	// the baselines' tables where the manifest has them; without, dpo and sft train
+	// on the pairs.
 	Loss string `json:"loss,omitempty"`
 	// MarginScale is "reward" (the paper's equation) or "logit" (the authors'
 	// code, a margin beta times smaller). Default "reward".
@@ -223,6 +225,18 @@ type TrainOptions struct {
 	TrainSeed int64 `json:"train_seed,omitempty"`
 	// StallTimeout ends a trainer that makes no step for so long. Default 30m.
 	StallTimeout Duration `json:"stall_timeout,omitempty"`
+	// SFTWeight adds so much of the chosen response's negative log-likelihood per
+	// token to the loss. Default 0.
+	SFTWeight float64 `json:"sft_weight,omitempty"`
+	// Layout says what shares a prompt's tokens: "none", "pairs" or "groups" (all
+	// pairs of one prompt, which then follow each other). Default "pairs".
+	Layout string `json:"layout,omitempty"`
+	// TokensPerBatch, if not 0, is what one process holds at once, in place of
+	// PairsPerBatch.
+	TokensPerBatch int `json:"tokens_per_batch,omitempty"`
+	// Shard is the number of processes that hold one copy of the model between
+	// them. Default 1: each holds all of it.
+	Shard int `json:"shard,omitempty"`
 }
 
 // Recipe returns the options with those zeroed that change speed, memory or
@@ -230,6 +244,10 @@ type TrainOptions struct {
 // run that ran out of memory goes on from its checkpoint with a smaller batch.
 func (o TrainOptions) Recipe() TrainOptions {
 	o.PairsPerBatch, o.CheckpointEvery, o.Processes, o.StallTimeout = 0, 0, 0, 0
+	o.TokensPerBatch, o.Shard = 0, 0
+	if o.Layout != "groups" { // which also orders the data
+		o.Layout = ""
+	}
 	return o
 }
 
@@ -266,8 +284,16 @@ func (o TrainOptions) Validate() error {
 		}
 	}
 	switch {
-	case o.Loss != "rpo" && o.Loss != "dpo" && o.Loss != "sft":
-		return invalid("loss", "%q is not one of rpo, dpo, sft", o.Loss)
+	case o.Loss != "rpo" && o.Loss != "dpo" && o.Loss != "kto" && o.Loss != "sft":
+		return invalid("loss", "%q is not one of rpo, dpo, kto, sft", o.Loss)
+	case !(o.SFTWeight >= 0) || o.SFTWeight > 0 && o.Loss == "sft":
+		return invalid("sft_weight", "%v is negative, or the loss is sft already", o.SFTWeight)
+	case o.Layout != "" && o.Layout != "none" && o.Layout != "pairs" && o.Layout != "groups":
+		return invalid("layout", "%q is not one of none, pairs, groups", o.Layout)
+	case o.TokensPerBatch < 0:
+		return invalid("tokens_per_batch", "%d is negative", o.TokensPerBatch)
+	case o.Shard < 0 || o.Shard > 0 && o.Processes%o.Shard != 0:
+		return invalid("shard", "%d processes cannot be cut into groups of %d", o.Processes, o.Shard)
 	case o.MarginScale != "reward" && o.MarginScale != "logit":
 		return invalid("margin_scale", "%q is not reward (the paper) or logit (the authors' code)", o.MarginScale)
 	case !(o.Gamma >= 0):

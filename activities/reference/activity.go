@@ -66,8 +66,10 @@ func (a *Activities) ReferencePairs(ctx context.Context, in Input) (schemas.Stag
 	out := schemas.Manifest{Job: in.Job, Stage: stage, Books: r.Books}
 	for i, s := range m.Shards {
 		objects := map[string]schemas.Object{}
-		if o, ok := s.Objects[schemas.TablePair]; ok {
-			objects[schemas.TablePair] = o
+		for _, table := range append([]string{schemas.TablePair}, schemas.BaselineTables...) {
+			if o, ok := s.Objects[table]; ok {
+				objects[table] = o
+			}
 		}
 		if i == 0 {
 			objects[schemas.TableReference] = r.Outputs[schemas.TableReference]

@@ -1,6 +1,7 @@
 package train
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -58,6 +59,10 @@ type config struct {
 	Device          string   `json:"device"`
 	DType           string   `json:"dtype"`
 	Threads         int      `json:"threads"`
+	SFTWeight       float64  `json:"sft_weight"`
+	Layout          string   `json:"layout"`
+	TokensPerBatch  int      `json:"tokens_per_batch"`
+	Shard           int      `json:"shard"`
 }
 
 type lora struct {
@@ -101,8 +106,8 @@ func (a *Activities) TrainPolicy(ctx context.Context, in Input) (schemas.TrainRe
 	if err != nil {
 		return schemas.TrainResult{}, err
 	}
-	if len(m.Objects(schemas.TablePair)) == 0 {
-		return schemas.TrainResult{}, schemas.Errorf(schemas.InvalidInput, "manifest %s holds no pairs: give one of the stages pair or reference", in.Manifest)
+	if len(m.Objects(table(in.Loss, m))) == 0 {
+		return schemas.TrainResult{}, schemas.Errorf(schemas.InvalidInput, "manifest %s holds no rows for loss %s: give one of the stages pair or reference, for kto with baselines", in.Manifest, in.Loss)
 	}
 	c, err := a.prepare(ctx, in, m, dir)
 	if err != nil {
@@ -128,6 +133,16 @@ func (a *Activities) TrainPolicy(ctx context.Context, in Input) (schemas.TrainRe
 	return a.load(ctx, r, 0)
 }
 
+// table is the table that a loss trains on: the baseline's own where the manifest
+// has it, else the pairs, which kto cannot read.
+func table(loss string, m schemas.Manifest) string {
+	own := map[string]string{"dpo": schemas.TableDPO, "kto": schemas.TableKTO, "sft": schemas.TableSFT}[loss]
+	if loss == "kto" || own != "" && len(m.Objects(own)) > 0 {
+		return own
+	}
+	return schemas.TablePair
+}
+
 // prepare brings data and checkpoint to local disk and writes the configuration.
 func (a *Activities) prepare(ctx context.Context, in Input, m schemas.Manifest, dir string) (config, error) {
 	base, err := a.Node.Folder(in.BaseModel)
@@ -145,6 +160,7 @@ func (a *Activities) prepare(ctx context.Context, in Input, m schemas.Manifest, 
 		HeldOutFraction: in.HeldOutFraction, CheckpointEvery: in.CheckpointEvery,
 		Export: []string{"adapter", "merged", "gguf"}, Reference: []string{},
 		Device: a.Node.Device, DType: a.Node.Precision(in.Precision), Threads: a.Node.Threads,
+		SFTWeight: in.SFTWeight, Layout: cmp.Or(in.Layout, "pairs"), TokensPerBatch: in.TokensPerBatch, Shard: max(1, in.Shard),
 	}
 	if in.FullFineTuning {
 		c.Export = []string{"merged", "gguf"}
@@ -152,10 +168,13 @@ func (a *Activities) prepare(ctx context.Context, in Input, m schemas.Manifest, 
 		c.Lora = &lora{in.LoraRank, float64(in.LoraAlpha)}
 	}
 	data := filepath.Join(dir, "data")
-	if c.Data, err = Fetch(ctx, a.Store, m.Objects(schemas.TablePair), data); err != nil {
+	rows := table(in.Loss, m)
+	if c.Data, err = Fetch(ctx, a.Store, m.Objects(rows), data); err != nil {
 		return config{}, err
 	}
-	if in.Loss != "sft" {
+	// The reference stage works on the pairs; for other rows the trainer computes
+	// the reference before its first step.
+	if in.Loss != "sft" && rows == schemas.TablePair {
 		if c.Reference, err = Fetch(ctx, a.Store, m.Objects(schemas.TableReference), data); err != nil {
 			return config{}, err
 		}
@@ -272,7 +291,7 @@ func (a *Activities) commit(ctx context.Context, in Input, m schemas.Manifest, r
 			OK: res.PairsTrain + res.PairsHeldOut, Skipped: res.DroppedLong,
 		},
 	}
-	for _, o := range m.Objects(schemas.TablePair) {
+	for _, o := range m.Objects(table(in.Loss, m)) {
 		r.Inputs = append(r.Inputs, o.SHA256)
 	}
 	for _, top := range []string{"adapter", "merged", "model.gguf", eventsFile, "result.json"} {

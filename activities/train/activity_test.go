@@ -148,6 +148,35 @@ func TestTheTrainersConfigurationSaysWhatTheInputSays(t *testing.T) {
 	}
 }
 
+func TestABaselineTrainsOnItsOwnTableWhereThereIsOne(t *testing.T) {
+	with := func(tables ...string) schemas.Manifest {
+		objects := map[string]schemas.Object{}
+		for _, name := range tables {
+			objects[name] = schemas.Object{Key: name}
+		}
+		return schemas.Manifest{Shards: []schemas.ManifestShard{{Split: schemas.SplitTrain, Objects: objects}}}
+	}
+	all := with(schemas.TablePair, schemas.TableDPO, schemas.TableKTO, schemas.TableSFT)
+	for _, tt := range []struct {
+		loss     string
+		manifest schemas.Manifest
+		want     string
+	}{
+		{"rpo", all, schemas.TablePair}, {"dpo", all, schemas.TableDPO}, {"kto", all, schemas.TableKTO}, {"sft", all, schemas.TableSFT},
+		{"dpo", with(schemas.TablePair), schemas.TablePair}, {"sft", with(schemas.TablePair), schemas.TablePair},
+		{"kto", with(schemas.TablePair), schemas.TableKTO},
+	} {
+		if got := table(tt.loss, tt.manifest); got != tt.want {
+			t.Errorf("loss %s trains on table %s, want %s", tt.loss, got, tt.want)
+		}
+	}
+	j := newJob(t, finish)
+	j.in.Loss = "kto"
+	if _, err := j.train(t); err == nil || !strings.Contains(err.Error(), "for kto with baselines") {
+		t.Errorf("kto without its table: %v", err)
+	}
+}
+
 func TestATrainersFailureIsToldInItsOwnWords(t *testing.T) {
 	for _, tt := range []struct {
 		rest, says string
