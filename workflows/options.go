@@ -1,6 +1,8 @@
 package workflows
 
 import (
+	"cmp"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/temporal"
@@ -9,10 +11,52 @@ import (
 	"rpo/schemas"
 )
 
+// Priorities go from 1, the most urgent, to 5. What a stage cannot go on without
+// and soon ends goes one step ahead of the shards of its own queue, so that a
+// small run is not kept waiting by a large one.
+const (
+	usualPriority = 3
+	withRun       = 0
+	aheadOfRun    = 1
+)
+
+// maxFairnessKey is the server's limit in bytes.
+const maxFairnessKey = 64
+
+// precedence is what tells the server whose task comes next in a full queue. The
+// priority is the one that the run was started with; a nightly refresh may be
+// started with 5, an evaluation that a person waits for with 1. Runs of one
+// priority take turns by fairness key: the starter's (a data set, an owner), else
+// the whole run's id, so that a run of 10,000 shards does not hold up one of ten.
+func precedence(ctx workflow.Context, ahead int) temporal.Priority {
+	info := workflow.GetInfo(ctx)
+	p := info.Priority
+	p.PriorityKey = max(1, cmp.Or(p.PriorityKey, usualPriority)-ahead)
+	if p.FairnessKey == "" {
+		p.FairnessKey = info.WorkflowExecution.ID
+		if info.RootWorkflowExecution != nil {
+			p.FairnessKey = info.RootWorkflowExecution.ID
+		}
+	}
+	p.FairnessKey = strings.ToValidUTF8(p.FairnessKey[:min(len(p.FairnessKey), maxFairnessKey)], "")
+	return p
+}
+
+// withStage is for a child workflow. It has no timeout and no retry policy of its
+// own: a stage parks where it cannot go on.
+func withStage(ctx workflow.Context, id, summary string) workflow.Context {
+	return workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
+		WorkflowID: id, TaskQueue: QueueWorkflows, StaticSummary: summary, Priority: precedence(ctx, withRun),
+		// Otherwise a cancelled parent ends at once and its end terminates the
+		// child, which then cannot say how it ended.
+		WaitForCancellation: true,
+	})
+}
+
 // withRecords is for activities that read and write records in the store.
 func withRecords(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue: QueueIO, Summary: summary,
+		TaskQueue: QueueIO, Summary: summary, Priority: precedence(ctx, aheadOfRun),
 		StartToCloseTimeout: 10 * time.Minute, HeartbeatTimeout: time.Minute,
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, MaximumAttempts: 10},
 	})
@@ -21,7 +65,7 @@ func withRecords(ctx workflow.Context, summary string) workflow.Context {
 // withShard is for the work on one shard.
 func withShard(ctx workflow.Context, queue, summary string, o schemas.RunOptions) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue: queue, Summary: summary,
+		TaskQueue: queue, Summary: summary, Priority: precedence(ctx, withRun),
 		StartToCloseTimeout: 6 * time.Hour, HeartbeatTimeout: time.Duration(o.HeartbeatTimeout),
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute, MaximumAttempts: 8},
 	})
@@ -30,7 +74,7 @@ func withShard(ctx workflow.Context, queue, summary string, o schemas.RunOptions
 // withProbe is for a check that a person waits for: it gives up soon.
 func withProbe(ctx workflow.Context, queue, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue: queue, Summary: summary,
+		TaskQueue: queue, Summary: summary, Priority: precedence(ctx, aheadOfRun),
 		StartToCloseTimeout: 2 * time.Minute, HeartbeatTimeout: 30 * time.Second,
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 5 * time.Second, MaximumAttempts: 3},
 	})
@@ -39,7 +83,7 @@ func withProbe(ctx workflow.Context, queue, summary string) workflow.Context {
 // withLook is for a look at a base model, whose weights are read once.
 func withLook(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue: QueueGPU, Summary: summary,
+		TaskQueue: QueueGPU, Summary: summary, Priority: precedence(ctx, aheadOfRun),
 		StartToCloseTimeout: 2 * time.Hour, HeartbeatTimeout: time.Minute,
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, MaximumAttempts: 3},
 	})
@@ -49,7 +93,7 @@ func withLook(ctx workflow.Context, summary string) workflow.Context {
 // checkpoint, so many attempts are cheap.
 func withGang(ctx workflow.Context, summary string, o schemas.RunOptions) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue: QueueGPU, Summary: summary,
+		TaskQueue: QueueGPU, Summary: summary, Priority: precedence(ctx, withRun),
 		StartToCloseTimeout: 14 * 24 * time.Hour, HeartbeatTimeout: time.Duration(o.HeartbeatTimeout),
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute, MaximumAttempts: 10},
 	})

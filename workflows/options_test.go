@@ -1,14 +1,19 @@
 package workflows
 
 import (
+	"encoding/json"
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 	"time"
+	"unicode/utf8"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/workflow"
 
@@ -40,6 +45,50 @@ func checkOptions(t *testing.T, what string, o workflow.ActivityOptions) {
 		t.Errorf("%s: queue %q", what, o.TaskQueue)
 	case o.Summary == "" || len(o.Summary) > 200:
 		t.Errorf("%s: summary %q: it shows in the web UI, which takes 200 bytes", what, o.Summary)
+	case len(r.NonRetryableErrorTypes) > 0:
+		t.Errorf("%s: names errors that are not retried: schemas.Retryable decides", what)
+	case o.WaitForCancellation || o.DisableEagerExecution || o.VersioningIntent != 0:
+		t.Errorf("%s: says more than it must: %+v", what, o)
+	}
+	checkPrecedence(t, what, o.Priority)
+}
+
+func checkPrecedence(t *testing.T, what string, p temporal.Priority) {
+	t.Helper()
+	if p.PriorityKey < 1 || p.PriorityKey > 5 || p.FairnessKey == "" || len(p.FairnessKey) > 64 || !utf8.ValidString(p.FairnessKey) || p.FairnessWeight != 0 {
+		t.Errorf("%s: precedence %+v", what, p)
+	}
+}
+
+// checkChild holds the options of a child workflow to Temporal's own advice. What
+// starts a child's activities again is in the child.
+func checkChild(t *testing.T, what string, o workflow.ChildWorkflowOptions) {
+	t.Helper()
+	switch {
+	case o.WorkflowExecutionTimeout != 0 || o.WorkflowRunTimeout != 0 || o.WorkflowTaskTimeout != 0:
+		t.Errorf("%s: it has a timeout: a parked stage may wait for weeks", what)
+	case o.RetryPolicy != nil:
+		t.Errorf("%s: it has a retry policy, which would start everything anew", what)
+	case o.CronSchedule != "":
+		t.Errorf("%s: schedules are Temporal's schedules", what)
+	case o.WorkflowID == "" || o.TaskQueue != QueueWorkflows || !o.WaitForCancellation:
+		t.Errorf("%s: options %+v", what, o)
+	case o.StaticSummary == "" || len(o.StaticSummary) > 200:
+		t.Errorf("%s: summary %q", what, o.StaticSummary)
+	}
+}
+
+// inWorkflow calls do in a workflow.
+func inWorkflow(t *testing.T, do func(workflow.Context)) {
+	t.Helper()
+	var suite testsuite.WorkflowTestSuite
+	env := suite.NewTestWorkflowEnvironment()
+	env.ExecuteWorkflow(func(ctx workflow.Context) error {
+		do(ctx)
+		return nil
+	})
+	if err := env.GetWorkflowError(); err != nil {
+		t.Fatal(err)
 	}
 }
 
@@ -58,37 +107,102 @@ func TestEveryOptionSetFollowsTheRules(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, d := range file.Decls {
-		if f, ok := d.(*ast.FuncDecl); ok && sets[f.Name.Name] == nil {
+		f, ok := d.(*ast.FuncDecl)
+		if ok && strings.HasPrefix(f.Name.Name, "with") && f.Name.Name != "withStage" && sets[f.Name.Name] == nil {
 			t.Errorf("option set %s is not tested", f.Name.Name)
 		}
 	}
-	var suite testsuite.WorkflowTestSuite
-	env := suite.NewTestWorkflowEnvironment()
-	env.ExecuteWorkflow(func(ctx workflow.Context) error {
+	inWorkflow(t, func(ctx workflow.Context) {
 		for name, set := range sets {
-			checkOptions(t, name, workflow.GetActivityOptions(set(ctx)))
+			o := workflow.GetActivityOptions(set(ctx))
+			checkOptions(t, name, o)
+			if o.HeartbeatTimeout < 30*time.Second || o.HeartbeatTimeout > time.Minute {
+				t.Errorf("%s: a heartbeat is due after %s: a dead worker is to be noticed within a minute, and a slow one is not dead", name, o.HeartbeatTimeout)
+			}
 		}
-		return nil
+		child := workflow.GetChildWorkflowOptions(withStage(ctx, "run/judge", "judge stage"))
+		checkChild(t, "withStage", child)
+		checkPrecedence(t, "withStage", child.Priority)
 	})
-	if err := env.GetWorkflowError(); err != nil {
+}
+
+func TestOptionsAreSetInOnePlaceOnly(t *testing.T) {
+	files, err := filepath.Glob("*.go")
+	if err != nil {
 		t.Fatal(err)
+	}
+	for _, name := range files {
+		if strings.HasSuffix(name, "_test.go") || name == "options.go" {
+			continue
+		}
+		data, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, setter := range []string{"WithActivityOptions(", "WithLocalActivityOptions(", "WithRetryPolicy(", "WithStartToCloseTimeout(", "WithHeartbeatTimeout("} {
+			if strings.Contains(string(data), "workflow."+setter) {
+				t.Errorf("%s calls workflow.%s: name an option set in options.go, where it is tested", name, setter)
+			}
+		}
+	}
+}
+
+func TestRunsTakeTurnsAndShortWorkGoesAheadOfShards(t *testing.T) {
+	var run schemas.RunOptions
+	var none temporal.Priority
+	for _, tt := range []struct {
+		name                   string
+		started                temporal.Priority
+		root                   string
+		records, shards, child int
+		key                    string
+	}{
+		{"a run that was started plainly", none, "", 2, 3, 3, "default-test-workflow-id"},
+		{"a stage of a pipeline", none, "nightly", 2, 3, 3, "nightly"},
+		{"a nightly refresh", temporal.Priority{PriorityKey: 5, FairnessKey: "team"}, "nightly", 4, 5, 5, "team"},
+		{"an urgent run", temporal.Priority{PriorityKey: 1}, "", 1, 1, 1, "default-test-workflow-id"},
+		{"a long id", none, strings.Repeat("x", 63) + "é", 2, 3, 3, strings.Repeat("x", 63)},
+	} {
+		inWorkflow(t, func(ctx workflow.Context) {
+			info := workflow.GetInfo(ctx)
+			info.Priority = tt.started
+			if tt.root != "" {
+				info.RootWorkflowExecution = &workflow.Execution{ID: tt.root}
+			}
+			records := workflow.GetActivityOptions(withRecords(ctx, "s")).Priority
+			shard := workflow.GetActivityOptions(withShard(ctx, QueueLLM, "s", run)).Priority
+			child := workflow.GetChildWorkflowOptions(withStage(ctx, "id", "s")).Priority
+			if records.PriorityKey != tt.records || shard.PriorityKey != tt.shards || child.PriorityKey != tt.child {
+				t.Errorf("%s: records %d, shards %d, child %d", tt.name, records.PriorityKey, shard.PriorityKey, child.PriorityKey)
+			}
+			for _, p := range []temporal.Priority{records, shard, child} {
+				if p.FairnessKey != tt.key {
+					t.Errorf("%s: fairness key %q, want %q", tt.name, p.FairnessKey, tt.key)
+				}
+			}
+		})
 	}
 }
 
 func TestEveryActivityThatAWorkflowStartsFollowsTheRules(t *testing.T) {
-	w := newWorld(3, nil)
-	tr := try(t, w, RunPipelineName, fullInput(t, RunPipelineName))
-	tr.get(&schemas.Summary{})
 	want := map[string]string{sampleShard: QueueLLM, judgeShard: QueueLLM, reverseShard: QueueLLM, evaluateShard: QueueLLM, describeModel: QueueLLM,
+		generateShard: QueueLLM, dialogueShard: QueueLLM, describePersonas: QueueIO,
 		pairShard: QueueIO, openStage: QueueIO, listShards: QueueIO, closeStage: QueueIO, publishVersion: QueueIO, compareArms: QueueIO, writeReport: QueueIO,
 		describeBase: QueueGPU, referencePairs: QueueGPU, trainPolicy: QueueGPU}
-	for _, c := range tr.seen.activities {
-		checkOptions(t, c.workflow+" "+c.name, c.options)
-		if c.options.TaskQueue != want[c.name] {
-			t.Errorf("%s runs on queue %s, want %s", c.name, c.options.TaskQueue, want[c.name])
+	for _, name := range []string{RunPipelineName, GenerateProfilesName, BuildDialoguesName} {
+		tr := try(t, newWorld(3, nil), name, fullInput(t, name))
+		tr.get(&json.RawMessage{})
+		for _, c := range tr.seen.activities {
+			checkOptions(t, c.workflow+" "+c.name, c.options)
+			if c.options.TaskQueue != want[c.name] {
+				t.Errorf("%s runs on queue %s, want %s", c.name, c.options.TaskQueue, want[c.name])
+			}
+			if strings.ContainsAny(c.options.Summary, "\n{") {
+				t.Errorf("%s: summary %q", c.name, c.options.Summary)
+			}
 		}
-		if strings.ContainsAny(c.options.Summary, "\n{") {
-			t.Errorf("%s: summary %q", c.name, c.options.Summary)
+		for _, o := range tr.seen.children {
+			checkChild(t, name+" "+o.WorkflowID, o)
 		}
 	}
 }
