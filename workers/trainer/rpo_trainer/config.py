@@ -13,6 +13,7 @@ import types
 import typing
 from dataclasses import dataclass, field
 
+from . import presets
 from .errors import TrainerError, invalid
 
 VERSION = 1
@@ -37,6 +38,8 @@ class TrainConfig:
     out_dir: str
     """Checkpoints, events.jsonl, result.json and exports are written here."""
     version: int = VERSION
+    preset: str | None = None
+    """A name in presets.py: its values stand for the keys that are not given."""
     init: str = "weights"
     """weights: start from the folder's weights; random: from config.json and the seed."""
     adapter: str | None = None
@@ -289,7 +292,7 @@ def read_document(path: str):
 
 def load(kind, document):
     """Decode and check a document; every path in it must exist."""
-    config = decode(kind, document)
+    config = decode(kind, presets.apply(document) if kind is TrainConfig else document)
     config.check()
     if not os.path.isfile(os.path.join(config.model_dir, "config.json")):
         raise invalid(f"model_dir: no config.json in {config.model_dir}")

@@ -16,7 +16,7 @@ import json
 import sys
 
 from . import config as configuration
-from . import flops
+from . import flops, presets
 from .errors import EXIT_CODES, classify, invalid
 from .weights import read_config
 
@@ -228,7 +228,7 @@ def main(argv=None):
     try:
         document = configuration.read_document(arguments.config) if arguments.config else {"dtype": "bfloat16"}
         config = configuration.decode(configuration.TrainConfig, {
-            **document, "model_dir": arguments.model, "data": ["-"], "out_dir": "-"})
+            **presets.apply(document), "model_dir": arguments.model, "data": ["-"], "out_dir": "-"})
         config.check()
         device = flops.device_of(arguments.gpu)
         if device is None:

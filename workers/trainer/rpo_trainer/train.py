@@ -14,7 +14,7 @@ from .process import die_with_parent
 # Steps whose batches are looked at to know the largest one.
 PLANNED_STEPS = 500
 # What changes speed or memory but not the result, and paths: they may differ on resume.
-FREE = ("version", "model_dir", "data", "reference", "out_dir", "layout", "pairs_per_batch", "tokens_per_batch",
+FREE = ("version", "preset", "model_dir", "data", "reference", "out_dir", "layout", "pairs_per_batch", "tokens_per_batch",
         "checkpoint_every", "eval_every", "export", "device", "dtype", "threads", "shard", "recompute", "compile", "adapter")
 
 
@@ -73,6 +73,7 @@ def run(config, group):
     from .events import EventLog, Progress
     from .objective import Objective
     from .order import make_order
+    from .telemetry import Telemetry
     from .tokens import ChatTokenizer, tokenizer_digest
     from .trainer import Trainer
 
@@ -111,7 +112,6 @@ def run(config, group):
                                    (same["weights"], tokenizer_digest(config.model_dir)), events)
     objective = Objective(config, group, policy, examples, others, reference)
     trainer = Trainer(config, group, policy, objective, order, events)
-
     first_step = 0
     found = checkpoint.latest(config.out_dir)
     if found:
@@ -128,6 +128,7 @@ def run(config, group):
             events.write("start", total_steps=trainer.order.total_steps, **counts,
                          trainable_parameters=sum(p.numel() for p in policy.trainable.values()),
                          world_size=group.world_size, device=str(group.device), dtype=config.dtype)
+        trainer.telemetry = Telemetry(config.out_dir, first_step)
     group.barrier()  # the lines are cut before a checkpoint adds to them
 
     saver = checkpoint.Saver(config.out_dir, group, lambda step, path: events.write("checkpoint", step=step, path=path))

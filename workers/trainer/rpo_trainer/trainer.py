@@ -27,6 +27,7 @@ class Trainer:
         self.config, self.group, self.policy, self.objective, self.events = config, group, policy, objective, events
         self.num_train = len(order.examples)
         self.order = order
+        self.telemetry = None  # of rank 0, once the first step is known
         self.stop_path = os.path.join(config.out_dir, "STOP")
         matrices = [p for p in policy.trainable.values() if p.dim() > 1]
         vectors = [p for p in policy.trainable.values() if p.dim() <= 1]
@@ -155,10 +156,13 @@ class Trainer:
         if step == 1:
             self.summary["loss_first"] = figures["loss"]
         if group.rank == 0:
-            self.events.write(
-                "step", step=step, epoch=round(step * config.pairs_per_step / self.num_train, 4), **figures,
-                grad_norm=norm, learning_rate=self.learning_rate(step), tokens=work.tokens,
-                tokens_per_s=round(work.tokens / seconds, 1), pairs_per_s=round(len(indices) / seconds, 2),
-                tokens_unshared_per_s=round(work.tokens_unshared / seconds, 1), **self.rate(work, seconds),
-                memory_mb=memory_mb(group.device))
+            figures = {
+                "epoch": round(step * config.pairs_per_step / self.num_train, 4), **figures, "grad_norm": norm,
+                "learning_rate": self.learning_rate(step), "tokens": work.tokens,
+                "tokens_per_s": round(work.tokens / seconds, 1), "pairs_per_s": round(len(indices) / seconds, 2),
+                "tokens_unshared_per_s": round(work.tokens_unshared / seconds, 1), **self.rate(work, seconds),
+                "memory_mb": memory_mb(group.device)}
+            self.events.write("step", step=step, **figures)
+            if self.telemetry:
+                self.telemetry.write(step, **figures)
         return stop

@@ -94,3 +94,15 @@ def test_bad_data_is_refused_with_file_and_row(start, tmp_path):
     out = start(str(tmp_path / "text.parquet"), expect=78)
     assert "not a readable Parquet file" in tiny.read_result(out)["reason"]
     assert json.loads(json.dumps(tiny.read_result(out)))["train_steps"] is None
+
+
+def test_presets_are_the_papers_runs_and_give_way_to_what_is_given(base, pairs_file):
+    from rpo_trainer.presets import PRESETS
+
+    for name in PRESETS:
+        config = load(TrainConfig, document(base, pairs_file, preset=name, gamma=0.07))
+        assert (config.lora.rank, config.lora.alpha, config.learning_rate, config.epochs, config.gamma) == (8, 16, 5e-4, 3, 0.07)
+    faithful = load(TrainConfig, document(base, pairs_file, preset="rpo-faithful-8b"))
+    assert (faithful.layout, faithful.shuffle, faithful.margin_scale) == ("none", "pairs", "logit")
+    with pytest.raises(TrainerError, match='preset: "8b" is not one of rpo-paper-8b'):
+        load(TrainConfig, document(base, pairs_file, preset="8b"))
