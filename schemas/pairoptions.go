@@ -69,7 +69,7 @@ func (o *PairOptions) SetDefaults() {
 func (o PairOptions) Validate() error {
 	switch {
 	case !validName(o.Dataset):
-		return invalid("dataset", "%q is not a name of 1 to 64 letters, digits, '-', '_' or '.'", o.Dataset)
+		return invalid("dataset", "%q is not a name of 1 to 64 letters, digits, '-', '_' or '.' that begins with a letter or digit", o.Dataset)
 	case o.MinMargin < 1:
 		return invalid("min_margin", "%d is not positive", o.MinMargin)
 	case o.MaxPairsPerTurn < 0:

@@ -3,6 +3,7 @@ package schemas
 import (
 	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -27,6 +28,9 @@ func (in *RunPipelineInput) SetDefaults() {
 	in.SampleOptions.SetDefaults()
 	in.JudgeOptions.SetDefaults()
 	in.ReverseOptions.SetDefaults()
+	if in.CheckOpposites && in.OppositeJudgeEndpoint == "" {
+		in.OppositeJudgeEndpoint, in.OppositeJudgeModel = in.JudgeEndpoint, in.JudgeModel
+	}
 	in.PairOptions.SetDefaults()
 	in.TrainOptions.SetDefaults()
 	in.EvaluateOptions.SetDefaults()
@@ -299,7 +303,7 @@ func first(errs ...error) error {
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }
 
 func validName(s string) bool {
-	if len(s) == 0 || len(s) > 64 || s[0] == '.' {
+	if len(s) == 0 || len(s) > 64 || strings.ContainsRune("._-", rune(s[0])) {
 		return false
 	}
 	for _, r := range s {
