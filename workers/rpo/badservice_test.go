@@ -117,7 +117,7 @@ const secretKey = "sk-rpo/Zq7+tv9Xk2Lm4&nW8=="
 
 // echoingServer refuses with the status that the model is called, and says the
 // key in its refusal, as careless servers do. The model "400" answers some
-// requests; below /locked it refuses even to list models.
+// requests, and all answer probes; below /locked it refuses even to list models.
 func echoingServer(t *testing.T) string {
 	t.Helper()
 	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -132,8 +132,9 @@ func echoingServer(t *testing.T) string {
 			fmt.Fprint(w, `{"data": [{"id": "400"}, {"id": "403"}, {"id": "429"}]}`)
 			return
 		}
-		if in.Model == "400" && !strings.Contains(string(body), "hill") {
-			fmt.Fprint(w, `{"model": "400", "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "River."}}]}`)
+		probing := strings.Contains(r.UserAgent(), "(probe)") && !locked
+		if probing || in.Model == "400" && !strings.Contains(string(body), "hill") {
+			fmt.Fprint(w, `{"model": "any", "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "River."}}]}`)
 			return
 		}
 		status, err := strconv.Atoi(in.Model)
