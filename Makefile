@@ -1,6 +1,7 @@
 # make quickstart   build everything, run the whole method on the bundled profiles
 # make test         all tests, fast ones first
 # make test-vllm    the client and the stages on a real vLLM (6 GB, 10 minutes)
+# make bench        all benchmarks; each prints one JSON object as its last line
 # make build        bin/rpo, bin/rpo-local and the Python environment .venv
 
 SHELL := /bin/bash -o pipefail
@@ -10,7 +11,7 @@ VLLM_VENV := .venv-vllm
 VLLM_FILES := workers/rpo/testdata/vllm
 ARGS ?=
 
-.PHONY: build quickstart test test-go test-local test-trainer test-end-to-end test-vllm tiny-model bench bench-rules bench-pairs clean
+.PHONY: build quickstart test test-go test-local test-trainer test-end-to-end test-vllm tiny-model bench bench-rules bench-pairs bench-stage clean
 
 build: bin/rpo bin/rpo-local $(VENV)/.ready
 
@@ -45,7 +46,7 @@ tiny-model: build
 	examples/tiny/make.sh
 
 # Each benchmark prints one JSON object as its last line.
-bench: bench-rules bench-pairs
+bench: bench-rules bench-pairs bench-stage
 
 bench-rules:
 	@go run ./activities/judge/rules/bench
@@ -53,6 +54,10 @@ bench-rules:
 # The pair stage on 0.1, 1 and 4 million synthetic responses, minutes.
 bench-pairs:
 	@go run ./activities/pair/bench
+
+# What a stage costs in Temporal: ARGS=--full works through 100,000 shards.
+bench-stage: bin/rpo-local
+	@go run ./workflows/bench $(ARGS)
 
 clean:
 	rm -rf bin .rpo
