@@ -39,6 +39,12 @@ type config struct {
 	Models map[string]string `json:"models,omitempty"`
 	// Endpoints maps names to model endpoints.
 	Endpoints map[string]endpoint `json:"endpoints,omitempty"`
+	// PayloadKeys encrypt what goes to Temporal: the first encrypts, all decrypt.
+	// Default: none, payloads are plain.
+	PayloadKeys []payloadKey `json:"payload_keys,omitempty"`
+
+	// root is the folder that relative paths are relative to.
+	root string
 }
 
 // endpoint is a remote endpoint (url) or one that the worker serves itself from
@@ -94,6 +100,7 @@ func loadConfig(path string) (config, error) {
 	if err != nil {
 		return c, schemas.Errorf(schemas.Internal, "find the configuration's folder: %w", err)
 	}
+	c.root = root
 	c.Bucket = cmp.Or(os.Getenv("RPO_BUCKET"), c.Bucket, "rpo")
 	c.WorkDir = resolve(root, cmp.Or(c.WorkDir, ".rpo/work"))
 	if c.Python = cmp.Or(c.Python, ".venv/bin/python"); strings.Contains(c.Python, "/") {

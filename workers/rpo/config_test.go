@@ -140,12 +140,12 @@ func TestAnEndpointIsFoundByItsNameOrTheNamesAreListed(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := newModels(c, store.NewMemory("rpo"))
+	m := newModels(c, store.NewMemory("rpo"), newMetrics())
 	_, err = m.find("remot")
 	if schemas.TypeOf(err) != schemas.InvalidInput || !strings.Contains(err.Error(), `no endpoint "remot", only: another, local, remote`) {
 		t.Errorf("an unknown endpoint gives %v", err)
 	}
-	if _, err := newModels(config{}, nil).find("policy"); err == nil || !strings.Contains(err.Error(), "none (set "+configEnv) {
+	if _, err := newModels(config{}, nil, newMetrics()).find("policy"); err == nil || !strings.Contains(err.Error(), "none (set "+configEnv) {
 		t.Errorf("a worker without endpoints says %v", err)
 	}
 	if e := c.Endpoints["remote"].remote("remote"); e.Name != "remote" || e.Timeout != 7*time.Second || e.Model != "big" {

@@ -17,19 +17,35 @@ import (
 	"rpo/schemas"
 )
 
-// dial connects to Temporal as the temporal CLI does: by its environment
-// variables and profile file.
+// dial connects a command to Temporal as the temporal CLI does: by its environment
+// variables and profile file. Payloads are encrypted if the configuration that
+// RPO_CONFIG names says so.
 func dial(ctx context.Context, logger *slog.Logger) (client.Client, error) {
+	c, err := codecOf("")
+	if err != nil {
+		return nil, err
+	}
+	return dialWith(ctx, logger, c, nil)
+}
+
+// dialWith connects with a codec and metrics, either of which may be nil.
+func dialWith(ctx context.Context, logger *slog.Logger, c *codec, metrics client.MetricsHandler) (client.Client, error) {
 	o, err := connection()
 	if err != nil {
 		return nil, err
 	}
-	o.Logger = sdklog.NewStructuredLogger(logger)
-	c, err := client.DialContext(ctx, o)
+	o.Logger, o.MetricsHandler = sdklog.NewStructuredLogger(logger), metrics
+	if c != nil {
+		o.DataConverter, o.FailureConverter = c.converters()
+	}
+	if o.Interceptors, err = tracers(ctx, logger); err != nil {
+		return nil, err
+	}
+	temporal, err := client.DialContext(ctx, o)
 	if err != nil {
 		return nil, schemas.Errorf(schemas.Overloaded, "connect to Temporal at %s: start it or set TEMPORAL_ADDRESS: %w", o.HostPort, err)
 	}
-	return c, nil
+	return temporal, nil
 }
 
 // connection reads where Temporal is and which namespace to use there.

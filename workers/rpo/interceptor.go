@@ -15,20 +15,24 @@ import (
 const beatEvery = 500 * time.Millisecond
 
 // activityInterceptor gives every activity what all of them need: failures
-// become Temporal's by one rule, and a ticker heartbeats with the last details,
-// so that a slow call or upload does not look like a dead worker.
+// become Temporal's by one rule, a ticker heartbeats with the last details, so
+// that a slow call or upload does not look like a dead worker, a stopping worker
+// ends them as its role says, and they are counted.
 type activityInterceptor struct {
 	interceptor.WorkerInterceptorBase
+	role    role
+	metrics *metrics
 }
 
-func (*activityInterceptor) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
-	in := &inbound{}
+func (a *activityInterceptor) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	in := &inbound{of: a}
 	in.Next = next
 	return in
 }
 
 type inbound struct {
 	interceptor.ActivityInboundInterceptorBase
+	of  *activityInterceptor
 	out *outbound
 }
 
@@ -57,7 +61,11 @@ func (in *inbound) ExecuteActivity(ctx context.Context, input *interceptor.Execu
 		defer ticking.Wait()
 		defer close(stop)
 	}
-	out, err := in.Next.ExecuteActivity(ctx, input)
+	shifted, over := in.of.role.begin(ctx)
+	defer over()
+	out, err := in.Next.ExecuteActivity(shifted, input)
+	err = stopped(shifted, err)
+	in.of.metrics.ended(shifted, activity.GetInfo(ctx).ActivityType.Name, out, err)
 	return out, workflows.ApplicationError(err)
 }
 

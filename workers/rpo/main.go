@@ -27,10 +27,12 @@ type command struct {
 
 var commands = []command{
 	{"quickstart", "[--once] [--json] [--dir DIR]", "run the whole method on the bundled profiles with a local stack", quickstartCommand},
-	{"worker", "[--queues LIST] [--config FILE]", "serve task queues", workerCommand},
+	{"worker", "[--queues LIST] [--config FILE] [--metrics-address HOST:PORT]", "serve task queues", workerCommand},
+	{"codec", "[--listen HOST:PORT] [--ui ADDRESS] [--config FILE]", "decrypt payloads for the web UI", codecCommand},
 	{"import", "[--format NAME] FILE", "import profiles; prints the manifest that RunPipeline takes", importCommand},
 	{"start", "WORKFLOW [--input FILE] [--id ID] [--wait]", "start a workflow", startCommand},
 	{"status", "WORKFLOW_ID", "print a workflow's status as JSON", statusCommand},
+	{"retry", "[--query QUERY] [--rate 20] [--error-type TYPE]... [--endpoint NAME] [--dry-run]", "have parked runs work on their failed shards again", retryCommand},
 	{"verify", "[--profile NAME] [--summary] [FILE|-]", "judge JSON lines by rule", verifyCommand},
 	{"pairs", "--sysbench FILE...", "count the training pairs of published verdicts", pairsCommand},
 }
@@ -56,6 +58,7 @@ func run(ctx context.Context, args []string) int {
 			continue
 		}
 		err := c.run(ctx, args[1:])
+		flushTraces()
 		switch {
 		case err == nil || errors.Is(err, flag.ErrHelp):
 			return 0
@@ -79,7 +82,7 @@ func usage(w io.Writer) {
 	}
 	fmt.Fprintf(w, "\nTemporal is reached by the variables and profile file of the temporal CLI\n"+
 		"(TEMPORAL_ADDRESS, TEMPORAL_NAMESPACE, ...), S3 by those of the AWS SDK\n"+
-		"(AWS_ENDPOINT_URL_S3, AWS_PROFILE, ...) and RPO_BUCKET. %s names the\nworker's configuration.\n", configEnv)
+		"(AWS_ENDPOINT_URL_S3, AWS_PROFILE, ...) and RPO_BUCKET. %s names the\nworker's configuration. Traces go where %s says.\n", configEnv, otlpEndpointEnv)
 }
 
 // usageError is a wrong command line.

@@ -27,6 +27,8 @@ type models struct {
 	store  store.Store
 	node   train.Node
 	cache  *cache.Cache
+	// metrics counts the calls.
+	metrics *metrics
 
 	mu      sync.Mutex
 	servers map[string]*server            // by endpoint and model
@@ -37,9 +39,9 @@ type models struct {
 // server is everybody's.
 type clientKey struct{ endpoint, url, model string }
 
-func newModels(c config, s store.Store) *models {
+func newModels(c config, s store.Store, counts *metrics) *models {
 	return &models{
-		config: c, store: s, node: c.node(), cache: cache.New(s, newLogger(slog.LevelWarn)),
+		config: c, store: s, node: c.node(), cache: cache.New(s, newLogger(slog.LevelWarn)), metrics: counts,
 		servers: map[string]*server{}, clients: map[clientKey]chat.Connection{},
 	}
 }
@@ -56,7 +58,8 @@ func (m *models) Model(ctx context.Context, use chat.Use) (chat.Model, func(), e
 		release()
 		return chat.Model{}, nil, err
 	}
-	c := m.cache.Completer(chat.Metered(f.client, use.Meter, f.terms()),
+	client := draining{counted{f.client, m.metrics, use.Endpoint, f.Model, f.Price}}
+	c := m.cache.Completer(chat.Metered(client, use.Meter, f.terms()),
 		cache.Use{Identity: f.identity, Endpoint: use.Endpoint, Generation: use.Generation, Hit: use.Meter.Cached})
 	return chat.Model{Completer: c, Name: f.Model}, func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), flushTimeout)

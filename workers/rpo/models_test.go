@@ -27,12 +27,12 @@ func TestAnotherWorkerAnswersFromTheCallsOfTheFirst(t *testing.T) {
 		}
 		return meter.Spent()
 	}
-	first := newModels(c, s)
+	first := newModels(c, s, newMetrics())
 	if paid := ask(first, 0); paid.Calls != 1 || paid.Cached != 0 || paid.Cost != 4 {
 		t.Errorf("the first worker spent %+v", paid)
 	}
 	// It is killed here: what it released a model after is written.
-	second := newModels(c, s)
+	second := newModels(c, s, newMetrics())
 	defer second.close()
 	if free := ask(second, 0); free != (schemas.Spending{Cached: 2}) {
 		t.Errorf("the second worker spent %+v", free)

@@ -85,7 +85,7 @@ func TestTheClientMeetsItsContractOnLlamaCppsServer(t *testing.T) {
 	}
 	c.WorkDir = t.TempDir()
 	c.Endpoints = map[string]endpoint{"served": {Timeout: schemas.Duration(time.Minute), Serve: &serve{Model: "base", Slots: 8, Context: 512, Threads: 1}}}
-	m := newModels(c, nil)
+	m := newModels(c, nil, newMetrics())
 	t.Cleanup(m.close)
 	served, release, err := m.found(t.Context(), "served", "")
 	if err != nil {

@@ -27,7 +27,7 @@ func serving(t *testing.T, script string) (m *models, started func() []int) {
 		}
 	}
 	m = newModels(config{WorkDir: dir, Python: filepath.Join(dir, "python"), Models: map[string]string{"base": dir},
-		Endpoints: map[string]endpoint{"local": {Serve: &serve{Model: "base"}}}}, store.NewMemory("rpo"))
+		Endpoints: map[string]endpoint{"local": {Serve: &serve{Model: "base"}}}}, store.NewMemory("rpo"), newMetrics())
 	t.Cleanup(m.close)
 	return m, func() (all []int) {
 		data, _ := os.ReadFile(pids)

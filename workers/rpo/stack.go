@@ -84,7 +84,7 @@ func (s *stack) setenv() error {
 	for name, value := range map[string]string{
 		"TEMPORAL_ADDRESS": s.Temporal, "TEMPORAL_NAMESPACE": s.Namespace,
 		// The user's own profile files must not speak either.
-		"TEMPORAL_CONFIG_FILE": os.DevNull, "AWS_CONFIG_FILE": os.DevNull,
+		"TEMPORAL_CONFIG_FILE": os.DevNull, "AWS_CONFIG_FILE": os.DevNull, configEnv: "",
 		"AWS_ENDPOINT_URL_S3": s.S3, "AWS_SHARED_CREDENTIALS_FILE": s.CredentialsFile, "AWS_REGION": "us-east-1", "RPO_BUCKET": s.Bucket,
 	} {
 		if err := os.Setenv(name, value); err != nil {

@@ -34,9 +34,8 @@ import (
 
 var allQueues = []string{workflows.QueueWorkflows, workflows.QueueIO, workflows.QueueLLM, workflows.QueueGPU}
 
-// drain is how long the activities of a stopping worker have to finish: a GPU
-// worker writes a checkpoint in it.
-const drain = 45 * time.Second
+// metricsEnv is the default of --metrics-address.
+const metricsEnv = "RPO_METRICS_ADDRESS"
 
 func workerCommand(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("worker", flag.ContinueOnError)
@@ -44,6 +43,7 @@ func workerCommand(ctx context.Context, args []string) error {
 	file := flags.String("config", "", "worker configuration (default $"+configEnv+")")
 	workDir := flags.String("work-dir", "", "folder for local data, over the configuration's work_dir")
 	ui := flags.String("ui", "", "address of the web UI for links, over the configuration's ui")
+	address := flags.String("metrics-address", os.Getenv(metricsEnv), "address of /healthz, /readyz and /metrics, such as 127.0.0.1:9464; without a host, loopback (default $"+metricsEnv+", none)")
 	if _, err := parseFlags(flags, args); err != nil {
 		return err
 	}
@@ -59,12 +59,24 @@ func workerCommand(ctx context.Context, args []string) error {
 	if err := os.MkdirAll(c.WorkDir, 0o755); err != nil {
 		return schemas.Errorf(schemas.InvalidInput, "make work_dir: %w", err)
 	}
+	version, err := deployment()
+	if err != nil {
+		return err
+	}
+	secret, err := c.codec()
+	if err != nil {
+		return err
+	}
+	if secret != nil {
+		secret.patient = true
+	}
 	logger := newLogger(slog.LevelInfo)
 	s, err := openStore(ctx, c.Bucket)
 	if err != nil {
 		return err
 	}
-	temporal, err := dial(ctx, logger)
+	counts := newMetrics()
+	temporal, err := dialWith(ctx, logger, secret, counts.sdk.handler())
 	if err != nil {
 		return err
 	}
@@ -73,25 +85,44 @@ func workerCommand(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
-	m := newModels(c, s)
+	m := newModels(c, s, counts)
 	defer m.close()
-	all := activities(c, s, m, at.Namespace)
+	counts.registry.MustRegister(m)
+	state := &health{checks: []check{
+		{"Temporal", func(ctx context.Context) error {
+			_, err := temporal.CheckHealth(ctx, &client.CheckHealthRequest{})
+			return err
+		}},
+		{"bucket", s.Check},
+	}}
+	if *address != "" {
+		l, err := listen(*address)
+		if err != nil {
+			return err
+		}
+		defer serveHTTP(l, state.handler(counts.handler()))()
+		logger.Info("serving health and metrics", "address", "http://"+l.Addr().String())
+	}
+	all := fleet{activities: activities(c, s, m, at.Namespace), version: version, metrics: counts, fatal: make(chan error, len(names))}
 	var running []worker.Worker
-	defer func() { stopAll(running) }()
-	fatal := make(chan error, len(names))
+	defer func() {
+		state.draining()
+		stopAll(running)
+	}()
 	for _, queue := range names {
-		w := newWorker(temporal, queue, all, fatal)
+		w := all.worker(temporal, queue)
 		if err := w.Start(); err != nil {
 			return schemas.Errorf(schemas.Overloaded, "start worker of queue %s: %w", queue, err)
 		}
 		running = append(running, w)
 	}
-	logger.Info("worker started", "queues", names, "bucket", c.Bucket)
+	state.started()
+	logger.Info("worker started", "queues", names, "bucket", c.Bucket, "encrypted", secret != nil, "version", version.Version.BuildID)
 	select {
 	case <-ctx.Done():
-		logger.Info("worker stopping", "drain", drain.String())
+		logger.Info("worker stopping", "at_most", longestStop(names).String())
 		return nil
-	case err := <-fatal:
+	case err := <-all.fatal:
 		return schemas.Errorf(schemas.Internal, "worker: %w", err)
 	}
 }
@@ -111,8 +142,17 @@ func parseQueues(list string) ([]string, error) {
 	return names, nil
 }
 
-// stopAll stops workers at the same time: each may need the whole drain, and who
-// stops a worker waits little longer than that before it kills it.
+// longestStop is how long the workers of these queues may take to stop, and what
+// they have paid for to be flushed.
+func longestStop(queues []string) (longest time.Duration) {
+	for _, queue := range queues {
+		longest = max(longest, roles[queue].stop)
+	}
+	return longest + flushTimeout
+}
+
+// stopAll stops workers at the same time: each may need the whole stop of its
+// role, and who stops a process waits little longer than that before it kills it.
 func stopAll(running []worker.Worker) {
 	var stopping sync.WaitGroup
 	for _, w := range running {
@@ -121,13 +161,22 @@ func stopAll(running []worker.Worker) {
 	stopping.Wait()
 }
 
-// newWorker makes the worker of one queue. Which activities run where is the
-// matter of workflows; every activity worker knows all of them.
-func newWorker(temporal client.Client, queue string, activities []any, fatal chan<- error) worker.Worker {
+// fleet is what the workers of all queues share.
+type fleet struct {
+	activities []any
+	version    worker.DeploymentOptions
+	metrics    *metrics
+	fatal      chan error
+}
+
+// worker makes the worker of one queue. Which activities run where is the matter
+// of workflows; every activity worker knows all of them.
+func (f fleet) worker(temporal client.Client, queue string) worker.Worker {
 	o := worker.Options{
-		WorkerStopTimeout: drain,
-		Interceptors:      []interceptor.WorkerInterceptor{&activityInterceptor{}},
-		OnFatalError:      func(err error) { fatal <- err },
+		WorkerStopTimeout: roles[queue].stop,
+		DeploymentOptions: f.version,
+		Interceptors:      []interceptor.WorkerInterceptor{&activityInterceptor{role: roles[queue], metrics: f.metrics}},
+		OnFatalError:      func(err error) { f.fatal <- err },
 		// Progress that people look at should not be a minute old.
 		MaxHeartbeatThrottleInterval:     5 * time.Second,
 		DefaultHeartbeatThrottleInterval: 2 * time.Second,
@@ -146,7 +195,7 @@ func newWorker(temporal client.Client, queue string, activities []any, fatal cha
 		workflows.Register(w)
 		return w
 	}
-	for _, a := range activities {
+	for _, a := range f.activities {
 		w.RegisterActivityWithOptions(a, activity.RegisterOptions{})
 	}
 	return w
