@@ -3,17 +3,19 @@
 One function is registered with transformers under NAME; the segments of a batch reach it
 as a keyword. It has two ways to compute the same thing:
 
-    sdpa    trees are padded to a common length and masked, for CPUs and for float32
-    varlen  PyTorch's variable-length kernel, for bfloat16 on GPUs: no padding, no mask.
-            A tree becomes a causal piece [prompt, response 1] and for every other response
-            a piece with queries [response] and keys [prompt, response], whose causal mask
-            the kernel aligns at the end; the prompt's keys are gathered for each, and the
-            backward of that gather sums their gradients.
+    pieces  scaled_dot_product_attention, one call a piece, for CPUs and for float32
+    varlen  PyTorch's variable-length kernel, all pieces in one call, for bfloat16 on GPUs
+
+A tree becomes a causal piece [prompt, response 1] and for every other response a piece with
+queries [response] and keys [prompt, response], whose causal mask is aligned at the end. The
+prompt's keys are taken for each of them, and the backward pass sums their gradients.
 
 Without segments it is plain causal attention over rows of one sequence each.
 
-Legend: T tokens, B trees, L tokens of the longest tree, K gathered keys, H heads, d head size.
+Legend: T tokens, K gathered keys, c queries of a piece, H heads, d head size.
 """
+
+import inspect
 
 import numpy as np
 import torch
@@ -45,40 +47,47 @@ def attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0,
 
 def segments_of(spans, device, dtype):
     """The segments of a batch in the form that suits the device."""
-    kind = VarlenSegments if device.type == "cuda" and dtype in (torch.bfloat16, torch.float16) else PaddedSegments
+    kind = VarlenSegments if device.type == "cuda" and dtype in (torch.bfloat16, torch.float16) else PieceSegments
     return kind(spans, device)
 
 
-class PaddedSegments:
-    """Trees padded to [B, L]; mask True where a query may see a key."""
+class PieceSegments:
+    """One call a piece, with no work for keys that nothing may see.
+
+    Queries, keys and values are cut once into prompts and responses, so that the backward
+    pass joins them once. The first piece of a tree, prompt and first response, is causal; a
+    later one sees the whole prompt and is causal in its response.
+    """
 
     def __init__(self, spans, device):
-        lengths = [span.prompt[1] + sum(fed for _, fed in span.responses) for span in spans]
-        longest = max(lengths)
-        gather = np.zeros((len(spans), longest), dtype=np.int64)
-        scatter = np.zeros(sum(lengths), dtype=np.int64)
-        # Trees of one response need no mask but the causal one: padding comes last.
-        masked = any(sum(fed > 0 for _, fed in span.responses) > 1 for span in spans)
-        mask = np.tril(np.ones((len(spans) if masked else 0, longest, longest), dtype=bool))
-        for row, (span, length) in enumerate(zip(spans, lengths)):
-            start, prompt = span.prompt
-            gather[row, :length] = np.arange(start, start + length)
-            scatter[start: start + length] = row * longest + np.arange(length)
-            if masked:
-                for first, fed in span.responses:
-                    # Responses before this one, but not the prompt, are hidden from it.
-                    mask[row, first - start: first - start + fed, prompt: first - start] = False
-        self.shape_BL = gather.shape
-        self.gather = torch.from_numpy(gather.reshape(-1)).to(device)
-        self.scatter = torch.from_numpy(scatter).to(device)
-        self.mask_B1LL = torch.from_numpy(mask[:, None]).to(device) if masked else None
+        self.lengths = [length for span in spans for _, length in (span.prompt, *span.responses)]
+        self.pieces = []  # (parts of the queries, parts of the keys, mask of a later piece)
+        number = 0
+        masks = {}
+        for span in spans:
+            prompt, length = number, span.prompt[1]
+            parts = [number + 1 + place for place, (_, fed) in enumerate(span.responses) if fed > 0]
+            number += 1 + len(span.responses)
+            self.pieces.append(([prompt, *parts[:1]], [prompt, *parts[:1]], None))
+            for part in parts[1:]:
+                fed = self.lengths[part]
+                if (fed, length) not in masks:
+                    masks[fed, length] = torch.ones(fed, length + fed, dtype=torch.bool, device=device).tril(length)
+                self.pieces.append(([part], [prompt, part], masks[fed, length]))
 
     def mix(self, query_THd, key_THd, value_THd, scale):
-        rows = [tensor.index_select(0, self.gather).view(*self.shape_BL, *tensor.shape[1:]).transpose(1, 2)
-                for tensor in (query_THd, key_THd, value_THd)]
-        mixed_BHLd = F.scaled_dot_product_attention(
-            *rows, attn_mask=self.mask_B1LL, is_causal=self.mask_B1LL is None, scale=scale, enable_gqa=True)
-        return mixed_BHLd.transpose(1, 2).flatten(0, 1).index_select(0, self.scatter)
+        cut = [tensor.split(self.lengths) for tensor in (query_THd, key_THd, value_THd)]
+        mixed = {}
+        for queries, keys, mask in self.pieces:
+            rows = [join(parts, chosen).transpose(0, 1)[None] for parts, chosen in zip(cut, (queries, keys, keys))]
+            out_cHd = F.scaled_dot_product_attention(
+                *rows, attn_mask=mask, is_causal=mask is None, scale=scale, enable_gqa=True)[0].transpose(0, 1)
+            mixed.update(zip(queries, out_cHd.split([self.lengths[part] for part in queries])))
+        return torch.cat([mixed[part] for part in sorted(mixed)])
+
+
+def join(parts, chosen):
+    return parts[chosen[0]] if len(chosen) == 1 else torch.cat([parts[number] for number in chosen])
 
 
 class VarlenSegments:
@@ -115,7 +124,10 @@ def varlen(query_THd, key_KHd, value_KHd, cu_q, cu_k, max_q, max_k, scale):
     """PyTorch's kernel, causal with the mask aligned at the end of each piece."""
     from torch.nn.attention.varlen import varlen_attn
 
+    more = {}
     repeat = query_THd.shape[1] // key_KHd.shape[1]
-    if repeat > 1:  # releases before 2.12 have no grouped heads here
+    if "enable_gqa" in inspect.signature(varlen_attn).parameters:
+        more["enable_gqa"] = repeat > 1
+    elif repeat > 1:  # releases before 2.12 have no grouped heads here
         key_KHd, value_KHd = (tensor.repeat_interleave(repeat, dim=1) for tensor in (key_KHd, value_KHd))
-    return varlen_attn(query_THd, key_KHd, value_KHd, cu_q, cu_k, max_q, max_k, scale=scale, window_size=(-1, 0))
+    return varlen_attn(query_THd, key_KHd, value_KHd, cu_q, cu_k, max_q, max_k, scale=scale, window_size=(-1, 0), **more)

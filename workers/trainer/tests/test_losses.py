@@ -95,8 +95,8 @@ def test_the_gate_finds_a_defect_of_the_packed_pass(start, pairs_g3, kto_file, m
     reference = [] if values["loss"] == "sft" else [good + "/reference.parquet"]
     if defect == "mask":  # responses see each other
         def leak(spans, device, dtype, kind=packing.Span):
-            from rpo_trainer.attention import PaddedSegments
-            return PaddedSegments([kind((span.prompt[0], span.prompt[1]), [(
+            from rpo_trainer.attention import PieceSegments
+            return PieceSegments([kind((span.prompt[0], span.prompt[1]), [(
                 span.prompt[0] + span.prompt[1], sum(fed for _, fed in span.responses))]) for span in spans], device)
         monkeypatch.setattr("rpo_trainer.attention.segments_of", leak)
         values = {**values, "layout": "groups"}

@@ -99,10 +99,18 @@ def test_each_response_sees_its_prompt_and_itself_at_its_own_positions():
     assert batch.source_N.tolist() == [4, 5, 6, 4, 4, 7, 9, 10]
     assert batch.targets_N.tolist() == [20, 21, 22, 30, 40, 41, 3, 4]
     assert batch.sequence_N.tolist() == [0, 0, 0, 1, 2, 2, 3, 3]
-    mask = attention.PaddedSegments(batch.spans, torch.device("cpu")).mask_B1LL[0, 0]
-    for query in range(8):
-        inside = [0, 1, 2, 3, 4] + ([5, 6] if query in (5, 6) else [7] if query == 7 else [])
-        assert [key for key in range(8) if mask[query, key]] == [key for key in inside if key <= query]
+    # A key moves the results of just those queries that see it.
+    generator = torch.Generator().manual_seed(0)
+    query, key, value = (torch.randn(11, 2, 4, generator=generator) for _ in range(3))
+    segments = attention.PieceSegments(batch.spans, torch.device("cpu"))
+    before = segments.mix(query, key, value, 0.5)
+    own = {5: [0, 1, 2, 3, 4, 5], 6: [0, 1, 2, 3, 4, 5, 6], 7: [0, 1, 2, 3, 4, 7], 8: [8], 9: [8, 9], 10: [8, 9, 10]}
+    for seen in range(11):
+        moved = value.clone()
+        moved[seen] += 1.0
+        changed = (segments.mix(query, key, moved, 0.5) != before).flatten(1).any(1)
+        assert changed.nonzero()[:, 0].tolist() == [
+            number for number in range(11) if seen in own.get(number, range(number + 1))]
 
 
 def varlen_by_hand(query_THd, key_KHd, value_KHd, cu_q, cu_k, max_q, max_k, scale):
@@ -128,7 +136,7 @@ def test_the_pieces_for_the_gpu_kernel_are_the_same_attention(monkeypatch, layou
     generator = torch.Generator().manual_seed(0)
     inputs = [torch.randn(len(batch.ids_T), heads, 8, generator=generator, dtype=torch.float64) for heads in (4, 2, 2)]
     outs, grads = [], []
-    for kind in (attention.PaddedSegments, attention.VarlenSegments):
+    for kind in (attention.PieceSegments, attention.VarlenSegments):
         parts = [tensor.clone().requires_grad_() for tensor in inputs]
         out = kind(batch.spans, torch.device("cpu")).mix(*parts, 8**-0.5)
         (out * torch.linspace(-1, 1, out.numel(), dtype=torch.float64).view_as(out)).sum().backward()
@@ -146,7 +154,7 @@ if torch.cuda.is_available():
         device = torch.device("cuda")
         inputs = [torch.randn(len(batch.ids_T), heads, 64, device=device, dtype=torch.bfloat16) for heads in (4, 2, 2)]
         outs, grads = [], []
-        for kind in (attention.PaddedSegments, attention.VarlenSegments):
+        for kind in (attention.PieceSegments, attention.VarlenSegments):
             parts = [tensor.clone().requires_grad_() for tensor in inputs]
             out = kind(batch.spans, device).mix(*parts, 0.125)
             out.float().sum().backward()

@@ -1,0 +1,62 @@
+"""One run of TRL's DPOTrainer on the pairs of the benchmark; prints one JSON object.
+
+    trl_dpo.py MODEL PAIRS tuned|defaults PAIRS_PER_STEP STEPS BATCH
+
+tuned: what its documentation advises for speed where it applies to a CPU: reference values
+computed once before training, no gradient checkpointing, float32 (bfloat16 is slower on
+CPUs without units for it), the batch given. defaults: everything as it comes. In both,
+max_length is None: the default of 1,024 would cut responses off.
+"""
+
+import json
+import sys
+import time
+
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from pyarrow import parquet
+from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
+from trl import DPOConfig, DPOTrainer
+
+
+class Clock(TrainerCallback):
+    """Seconds of each optimizer step."""
+
+    def __init__(self):
+        self.seconds, self.logs = [], []
+
+    def on_step_begin(self, *arguments, **keywords):
+        self.started = time.monotonic()
+
+    def on_step_end(self, *arguments, **keywords):
+        self.seconds.append(time.monotonic() - self.started)
+
+    def on_log(self, args, state, control, logs=None, **keywords):
+        self.logs.append(logs)
+
+
+def main(model_dir, pairs, kind, pairs_per_step, steps, batch):
+    pairs_per_step, steps, batch = int(pairs_per_step), int(steps), int(batch)
+    torch.set_num_threads(1)
+    table = parquet.read_table(pairs, columns=["prompt", "chosen", "rejected"])
+    values = {}
+    if kind == "tuned":
+        values = {"precompute_ref_log_probs": True, "gradient_checkpointing": False, "bf16": False}
+    clock = Clock()
+    trainer = DPOTrainer(
+        model=AutoModelForCausalLM.from_pretrained(model_dir, dtype=torch.float32),
+        processing_class=AutoTokenizer.from_pretrained(model_dir),
+        train_dataset=Dataset.from_list(table.to_pylist()),
+        peft_config=LoraConfig(r=8, lora_alpha=16, lora_dropout=0.0, target_modules="all-linear", task_type="CAUSAL_LM"),
+        args=DPOConfig(
+            output_dir="trl-out", use_cpu=True, report_to=[], save_strategy="no", logging_steps=1, disable_tqdm=True,
+            beta=0.1, learning_rate=5e-4, max_length=None, max_steps=steps, seed=0,
+            per_device_train_batch_size=batch, gradient_accumulation_steps=pairs_per_step // batch, **values),
+        callbacks=[clock])
+    trainer.train()
+    print(json.dumps({"seconds": clock.seconds, "first": clock.logs[0]}))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
