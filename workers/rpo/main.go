@@ -32,6 +32,7 @@ var commands = []command{
 	{"import", "[--format NAME] FILE", "import profiles; prints the manifest that RunPipeline takes", importCommand},
 	{"start", "WORKFLOW [--input FILE] [--id ID] [--wait]", "start a workflow", startCommand},
 	{"status", "WORKFLOW_ID", "print a workflow's status as JSON", statusCommand},
+	{"retry", "[--query QUERY] [--rate 20] [--error-type TYPE]... [--endpoint NAME] [--dry-run]", "have parked runs work on their failed shards again", retryCommand},
 	{"verify", "[--profile NAME] [--summary] [FILE|-]", "judge JSON lines by rule", verifyCommand},
 	{"pairs", "--sysbench FILE...", "count the training pairs of published verdicts", pairsCommand},
 }
