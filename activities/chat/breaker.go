@@ -17,6 +17,9 @@ const (
 	// The first cooldown; each further one is twice as long, up to the last.
 	firstCooldown = 15 * time.Second
 	lastCooldown  = 5 * time.Minute
+	// busyTrial is how long the call that tries may be refused for want of
+	// capacity before that decides: others may hold all of it, all but always.
+	busyTrial = 10 * time.Second
 )
 
 // errStopped says that the breaker opened while a call waited.
@@ -167,7 +170,11 @@ func (b *breaker) suffer(o outcome, began, now time.Time, others int) {
 	b.last = o.err
 	// As long as more requests are under way than failed, one of them may be
 	// answered yet: a reply may take longer than the silence that is suspicious.
-	if b.state == breakerTrying || now.Sub(b.silent) >= b.after && b.failures >= max(2, others) {
+	silent := now.Sub(b.silent) >= b.after && b.failures >= max(2, others)
+	if b.state == breakerTrying {
+		silent = o.fate == fateFailed || now.Sub(b.trial) >= busyTrial
+	}
+	if silent {
 		b.open(now, asked)
 	}
 }

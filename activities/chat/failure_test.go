@@ -30,12 +30,12 @@ func TestEveryFaultIsClassifiedAndRetriedWithinBounds(t *testing.T) {
 		reply scripted.Reply
 		want  outcome
 	}{
-		{"429", scripted.RateLimited(0), outcome{kind: schemas.Overloaded, attempts: 10, retryAfter: 15 * time.Second, says: "rate limit reached"}},
+		{"429", scripted.RateLimited(0), outcome{kind: schemas.Overloaded, attempts: 23, retryAfter: 15 * time.Second, says: "rate limit reached"}},
 		{"429 with a short Retry-After", scripted.RateLimited(3 * time.Second),
-			outcome{kind: schemas.Overloaded, attempts: 9, retryAfter: 15 * time.Second}},
+			outcome{kind: schemas.Overloaded, attempts: 10, retryAfter: 15 * time.Second}},
 		{"429 with a Retry-After beyond the timeout", scripted.RateLimited(10 * time.Minute),
 			outcome{kind: schemas.RateLimited, attempts: 1, retryAfter: 10 * time.Minute}},
-		{"503", scripted.Overloaded(), outcome{kind: schemas.Overloaded, attempts: 10, retryAfter: 15 * time.Second, says: "queue is full"}},
+		{"503", scripted.Overloaded(), outcome{kind: schemas.Overloaded, attempts: 23, retryAfter: 15 * time.Second, says: "queue is full"}},
 		{"503 with Retry-After", scripted.Reply{Status: 503, RetryAfter: time.Hour * 900},
 			outcome{kind: schemas.Overloaded, attempts: 1, retryAfter: time.Hour}},
 		{"500", scripted.Refuse(500, "cuda"), outcome{kind: schemas.Overloaded, attempts: 5, says: "cuda"}},
@@ -53,7 +53,7 @@ func TestEveryFaultIsClassifiedAndRetriedWithinBounds(t *testing.T) {
 		{"message missing", body(`{"choices":[{"index":0}]}`), outcome{kind: schemas.CorruptData, attempts: 3, says: "without a message"}},
 		{"HTML", body(`<html>login</html>`), outcome{kind: schemas.CorruptData, attempts: 3, says: "login"}},
 		{"error object with status 200", body(`{"error":{"code":429,"message":"slow down"}}`),
-			outcome{kind: schemas.Overloaded, attempts: 10, retryAfter: 15 * time.Second, says: "slow down"}},
+			outcome{kind: schemas.Overloaded, attempts: 23, retryAfter: 15 * time.Second, says: "slow down"}},
 		{"endless body", body(strings.Repeat(" ", 17<<20)), outcome{kind: schemas.CorruptData, attempts: 3, says: "larger than 16 MiB"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -108,7 +108,7 @@ func TestDelaysDoubleAndFollowRetryAfter(t *testing.T) {
 	if _, err := client.Complete(t.Context(), ask(1)); err != nil {
 		t.Fatal(err)
 	}
-	want := []time.Duration{375 * time.Millisecond, 750 * time.Millisecond, 7500 * time.Millisecond, 3 * time.Second}
+	want := []time.Duration{375 * time.Millisecond, 750 * time.Millisecond, 7500 * time.Millisecond, 1500 * time.Millisecond}
 	for i := range want {
 		if i >= len(waits.All) || waits.All[i] != want[i] {
 			t.Fatalf("waited %v, want %v", waits.All, want)
@@ -132,7 +132,7 @@ func TestTheKeyIsSentAndNeverShown(t *testing.T) {
 		"error object of unknown shape": {Body: []byte(`{"error":"` + key + `"}`)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			sent := make(chan string, 10)
+			sent := make(chan string, 100)
 			server := scripted.New(t, func(p scripted.Parsed) scripted.Reply {
 				sent <- p.Key
 				if strings.Contains(string(p.Body), key) {

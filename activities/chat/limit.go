@@ -22,6 +22,11 @@ var wallClock = clock{
 	jitter: rand.Float64,
 }
 
+// busyBackoff bounds the doublings of the delay after refusals while nothing is
+// under way: others use the endpoint, and who asks too rarely never finds a slot
+// of theirs free.
+const busyBackoff = 3
+
 // limiter lets as many requests be under way at one endpoint as its level says.
 // Whoever waits is served in the order of first coming: a request that was
 // refused goes back to its old place, and holds no slot meanwhile.
@@ -187,7 +192,7 @@ func (l *limiter) release(t *turn, o outcome) (others int) {
 		l.streak++
 		var cooldown time.Duration
 		if asked := retryAfterOf(o.err); asked > 0 || others == 0 {
-			cooldown = delay(l.streak, o.err, l.clock.jitter())
+			cooldown = delay(min(l.streak, busyBackoff), o.err, l.clock.jitter())
 			l.pause(now.Add(cooldown))
 		}
 		l.level.refused(t.stamp, others, cooldown, now)

@@ -36,9 +36,11 @@ type level struct {
 	// level; skip of them come before it, since they met what was before.
 	window window
 	skip   int
-	// cost is the seconds per token at hold, 0 if not measured yet; accepted is
-	// the one that is known to be worth its concurrency, 0 if none is.
-	cost, accepted float64
+	// cost is the seconds per token at hold, 0 if not measured yet. accepted is one
+	// that is known to be worth its concurrency, least the lowest ever, both 0 if
+	// there is none. doubts counts windows in a row with a suspicious cost.
+	cost, accepted, least float64
+	doubts                int
 
 	// base and before are of starting: the level when the window began and the
 	// cost in the window before it.
@@ -46,6 +48,9 @@ type level struct {
 	before float64
 	// step is that of climbing.
 	step int
+	// fallen says that a refusal brought the level down, so that the way up is known
+	// to be worth it.
+	fallen bool
 	// quiet counts answers since the last trial, patience the trials that failed.
 	quiet, patience int
 	// notBefore is the earliest time of the next trial.
@@ -61,6 +66,7 @@ const (
 	holding
 	climbing // a trial of a higher level
 	easing   // a trial of a lower one
+	yielding // to others, after a trial that was refused
 )
 
 const (
@@ -79,11 +85,13 @@ const (
 	enough      = 128
 	startEnough = 8
 	// between is the least number of answers between two trials.
-	between = 32
+	between = 6
 	// startGrowth ends the start: so much more time per token on doubling.
 	startGrowth = 1.5
-	// suspicious growth of the time per token has a lower level tried.
-	suspicious = 1.3
+	// suspicious growth of the time per token has a lower level tried, intolerable
+	// growth over the least there was ends the search for a higher one: where
+	// several workers fill one queue, each gains by having more in it.
+	suspicious, intolerable = 1.3, 8
 	// climbWorth is the least part of a rise of the level that must show in tokens
 	// per second for it to stay, easeWorth that of a fall for it not to stay. From
 	// plain on growth starts anew.
@@ -92,6 +100,9 @@ const (
 	// trialPause, doubled with patience, is how many times as long as a cooldown
 	// that a refusal caused no trial is made.
 	trialPause = 10
+	// yieldPart is the part of the level that is left to others after a refused
+	// trial, for a round.
+	yieldPart = 32
 )
 
 func newLevel(most int) level {
@@ -146,6 +157,10 @@ func (l *level) answered(s stamp, took time.Duration, tokens int64, busy bool, n
 		}
 	}
 	switch measured := l.window.answers >= max(l.limit, enough); {
+	case l.phase == yielding:
+		if l.quiet >= l.hold {
+			l.settle(l.hold)
+		}
 	case l.phase == climbing && l.limit < l.target():
 		// The trial ends with its first refusal, which comes faster than answers.
 		if s.epoch == l.epoch {
@@ -159,7 +174,7 @@ func (l *level) answered(s stamp, took time.Duration, tokens int64, busy bool, n
 	case measured:
 		l.judgeHold()
 	}
-	if l.phase == holding && l.cost > 0 && l.limit < l.max &&
+	if l.phase == holding && l.doubts == 0 && l.limit < l.max && (l.cost > 0 || l.fallen) &&
 		l.quiet >= max(l.limit, between)<<l.patience && !now.Before(l.notBefore) {
 		l.climb()
 	}
@@ -168,7 +183,7 @@ func (l *level) answered(s stamp, took time.Duration, tokens int64, busy bool, n
 // start grows by one with each answer, from n.
 func (l *level) start(n int) {
 	l.phase, l.hold, l.top, l.base, l.before = starting, n, n, n, 0
-	l.patience, l.cost = 0, 0
+	l.patience, l.cost, l.fallen = 0, 0, false
 	l.set(n)
 }
 
@@ -178,12 +193,9 @@ func (l *level) grow(took time.Duration, tokens int64) {
 	if l.window.answers < max(l.base, startEnough) {
 		return
 	}
-	cost := l.window.cost()
-	if l.accepted == 0 || cost < l.accepted {
-		l.accepted = cost
-	}
+	cost := l.measured()
 	switch {
-	case l.before > 0 && cost > startGrowth*l.before:
+	case l.before > 0 && cost > startGrowth*l.before, cost > intolerable*l.least:
 		l.settle(l.base)
 	case l.limit == l.max:
 		l.settle(l.max)
@@ -210,38 +222,52 @@ func (l *level) settle(n int) {
 }
 
 func (l *level) judgeHold() {
-	cost := l.window.cost()
-	if l.cost == 0 {
-		l.cost = cost
-	} else {
-		l.cost += 0.4 * (cost - l.cost)
-	}
+	l.cost = l.measured()
 	l.window = window{}
-	if l.accepted == 0 || l.cost < l.accepted {
-		l.accepted = l.cost
+	if l.doubts++; l.cost <= suspicious*l.accepted {
+		l.doubts = 0
 	}
-	l.easeIfSuspicious()
+	// The first of two may be of requests that met the change half-way.
+	if l.doubts >= 2 {
+		l.easeFor(l.accepted)
+	}
 }
 
-// easeIfSuspicious tries a lower level if requests wait longer than they should.
-// If all of the growth is waiting, the level without it is in proportion.
-func (l *level) easeIfSuspicious() {
-	lower := max(int(1.1*float64(l.hold)*l.accepted/l.cost), l.hold/2, 1)
-	if l.cost > suspicious*l.accepted && lower < l.hold {
-		l.phase = easing
-		l.set(lower)
+// measured is the cost in the window, which may be the lowest so far.
+func (l *level) measured() float64 {
+	cost := l.window.cost()
+	if l.accepted == 0 || cost < l.accepted {
+		l.accepted = cost
 	}
+	if l.least == 0 || cost < l.least {
+		l.least = cost
+	}
+	return cost
+}
+
+// easeFor tries a lower level, if the cost has grown from what it was. If all of
+// the growth is waiting, the level without it is in proportion.
+func (l *level) easeFor(was float64) {
+	lower := max(int(1.1*float64(l.hold)*was/l.cost), l.hold/2, 1)
+	if l.cost > suspicious*was && lower < l.hold {
+		l.ease(lower)
+	}
+}
+
+func (l *level) ease(lower int) {
+	l.phase, l.doubts = easing, 0
+	l.set(lower)
 }
 
 func (l *level) judgeEase() {
-	cost := l.window.cost()
+	cost := l.measured()
 	if l.effect(cost) < easeWorth {
 		l.settle(l.limit)
 		l.cost = cost
-		l.easeIfSuspicious()
+		l.easeFor(l.accepted)
 		return
 	}
-	l.accepted = l.cost
+	l.accepted = max(l.accepted, l.cost)
 	l.settle(l.hold)
 }
 
@@ -254,14 +280,26 @@ func (l *level) climb() {
 func (l *level) target() int { return min(l.hold+max(l.hold/4, 1), l.max) }
 
 func (l *level) judgeClimb() {
-	cost := l.window.cost()
-	switch effect := l.effect(cost); {
-	case effect < climbWorth:
+	cost := l.measured()
+	effect := l.effect(cost)
+	if l.cost == 0 {
+		// Nothing to compare with. If requests wait no longer than they ever did,
+		// each has a slot.
+		if effect = 0; cost <= suspicious*l.least {
+			effect = 1
+		}
+	}
+	switch {
+	case effect < climbWorth || cost > intolerable*l.least:
 		l.callOff(l.hold)
+		// More is of no use, so perhaps less would do.
+		if lower := l.hold * 3 / 4; l.cost > suspicious*l.least && lower > 0 {
+			l.ease(lower)
+		}
 	case effect < plain:
 		l.settle(l.limit)
 		l.cost, l.patience = cost, 0
-		if l.easeIfSuspicious(); l.phase == holding && l.limit < l.max {
+		if l.easeFor(l.accepted); l.phase == holding && l.limit < l.max {
 			l.climb()
 		}
 	default:
@@ -272,8 +310,18 @@ func (l *level) judgeClimb() {
 
 // callOff ends the trial of a higher level.
 func (l *level) callOff(n int) {
-	l.patience = min(l.patience+1, maxPatience)
+	l.patience, l.fallen = min(l.patience+1, maxPatience), false
 	l.settle(n)
+}
+
+// yield leaves a little of a full endpoint unused for one round. Who comes anew
+// to one without a queue finds a slot then; else whoever is there first would keep
+// them all.
+func (l *level) yield() {
+	if lower := l.hold - max(l.hold/yieldPart, 1); lower > 0 {
+		l.phase = yielding
+		l.set(lower)
+	}
 }
 
 // effect is the relative change of tokens per second from hold to limit, divided
@@ -302,6 +350,7 @@ func (l *level) refused(s stamp, left int, cooldown time.Duration, now time.Time
 	case l.phase == climbing && left >= l.hold:
 		l.decreases++
 		l.callOff(min(left, l.limit-1))
+		l.yield()
 	default:
 		to := int(decreaseTo * float64(l.limit))
 		if l.phase == starting {
@@ -327,4 +376,5 @@ func (l *level) decrease(to int) {
 		return
 	}
 	l.settle(to)
+	l.fallen = true
 }
