@@ -11,7 +11,7 @@ VLLM_VENV := .venv-vllm
 VLLM_FILES := workers/rpo/testdata/vllm
 ARGS ?=
 
-.PHONY: build quickstart test test-go test-local test-trainer test-end-to-end test-vllm tiny-model bench bench-rules bench-pairs bench-stage clean
+.PHONY: build quickstart test test-go test-local test-trainer test-end-to-end test-vllm tiny-model bench bench-rules bench-pairs bench-stage bench-sample clean
 
 build: bin/rpo bin/rpo-local $(VENV)/.ready
 
@@ -46,10 +46,14 @@ tiny-model: build
 	examples/tiny/make.sh
 
 # Each benchmark prints one JSON object as its last line.
-bench: bench-rules bench-pairs bench-stage
+bench: bench-rules bench-pairs bench-stage bench-sample
 
 bench-rules:
 	@go run ./activities/judge/rules/bench
+
+# The sampling stage against an endpoint of known capacity, 6 minutes.
+bench-sample: bin/rpo bin/rpo-local
+	@go run ./activities/sample/bench $(ARGS)
 
 # The pair stage on 0.1, 1 and 4 million synthetic responses, minutes.
 bench-pairs:
