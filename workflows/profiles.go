@@ -40,7 +40,7 @@ func GenerateProfiles(ctx workflow.Context, in schemas.GenerateProfilesInput) (s
 func BuildDialogues(ctx workflow.Context, in schemas.BuildDialoguesInput) (schemas.StageResult, error) {
 	judge := schemas.JudgeOptions{JudgeEndpoint: in.JudgeEndpoint, JudgeModel: in.JudgeModel}
 	return stage{
-		name: "dialogue", activity: dialogueShard, queue: QueueLLM, callsPerRow: dialogue.Calls(1, in.DialogueOptions),
+		name: "dialogue", activity: dialogueShard, queue: QueueLLM, callsPerRow: 1,
 		needs: []string{schemas.TableProfile},
 		config: func() (any, error) {
 			models, err := describeAll(ctx, append(judges(judge),

@@ -28,7 +28,7 @@ type stage struct {
 	// of models among it. It is asked once, when the stage opens.
 	config func() (any, error)
 	// callsPerRow, if not 0, says that the activity calls models, and how many
-	// calls follow the first one for a row, itself included.
+	// calls each one stands for that an estimate sees.
 	callsPerRow int64
 	// endpoint, if not nil, replaces the endpoint and model that input names.
 	endpoint func(endpoint, model string)

@@ -40,7 +40,7 @@ func SampleResponses(ctx workflow.Context, in schemas.SampleResponsesInput) (sch
 func JudgeResponses(ctx workflow.Context, in schemas.JudgeResponsesInput) (schemas.JudgeResult, error) {
 	var out schemas.JudgeResult
 	done, err := stage{
-		name: "judge", activity: judgeShard, queue: QueueLLM, split: schemas.SplitTrain, callsPerRow: judgeCalls(in.JudgeOptions),
+		name: "judge", activity: judgeShard, queue: QueueLLM, split: schemas.SplitTrain, callsPerRow: one(in.JudgeEndpoint),
 		needs: []string{schemas.TableTurn, schemas.TableResponse},
 		config: func() (any, error) {
 			models, err := describeAll(ctx, judges(in.JudgeOptions)...)
@@ -81,27 +81,19 @@ func judges(o schemas.JudgeOptions) []chat.DescribeModelInput {
 	}
 }
 
-// judgeCalls is how many calls the judging of a response takes for each that is
-// seen first.
-func judgeCalls(o schemas.JudgeOptions) int64 {
-	calls := int64(o.JudgeVotes)
-	switch {
-	case o.JudgeEndpoint == "":
+// one is 1 if an endpoint is named, and 0 if no model is called.
+func one(endpoint string) int64 {
+	if endpoint == "" {
 		return 0
-	case o.SecondJudgeEndpoint != "":
-		return 2 * calls
 	}
-	return calls
+	return 1
 }
 
 // ReverseConstraints makes the opposites of the constraints of a manifest.
 func ReverseConstraints(ctx workflow.Context, in schemas.ReverseConstraintsInput) (schemas.StageResult, error) {
-	var calls int64
-	if in.ReverseEndpoint != "" {
-		calls = 2 // each opposite is checked by a second one
-	}
 	return stage{
-		name: "reverse", activity: reverseShard, queue: QueueLLM, split: schemas.SplitTrain, callsPerRow: calls,
+		// Each opposite is checked by a second call.
+		name: "reverse", activity: reverseShard, queue: QueueLLM, split: schemas.SplitTrain, callsPerRow: 2 * one(in.ReverseEndpoint),
 		needs: []string{schemas.TableTurn},
 		config: func() (any, error) {
 			models, err := describeAll(ctx, reversers(in.ReverseOptions)...)
@@ -113,7 +105,7 @@ func ReverseConstraints(ctx workflow.Context, in schemas.ReverseConstraintsInput
 		},
 		input: func(s store.Shard) any { return reverse.ShardInput{Shard: s, ReverseOptions: in.ReverseOptions} },
 		endpoint: func(endpoint, model string) {
-			if in.OppositeCheckEndpoint == in.ReverseEndpoint {
+			if in.OppositeCheckEndpoint == in.ReverseEndpoint && in.OppositeCheckModel == in.ReverseModel {
 				in.OppositeCheckEndpoint, in.OppositeCheckModel = endpoint, model
 			}
 			in.ReverseEndpoint, in.ReverseModel = endpoint, model

@@ -46,8 +46,8 @@ type Endpoint struct {
 	// Revision tells one set of weights from another that the server calls by the
 	// same name, for example the commit of a model or the date of a hosted one.
 	Revision string `json:"revision,omitempty"`
-	// Price is what the endpoint's tokens cost.
-	Price Price `json:"price,omitzero"`
+	// Price is what the endpoint's tokens cost; nil if nobody said.
+	Price *Price `json:"price,omitempty"`
 	// Stream has replies sent piece by piece. They are the same; a stuck server is
 	// noticed after IdleTimeout instead of Timeout.
 	Stream bool `json:"stream,omitempty"`
@@ -80,7 +80,7 @@ type endpointJSON struct {
 	KeyFile        string   `json:"key_file,omitempty"`
 	Timeout        string   `json:"timeout,omitempty"`
 	Revision       string   `json:"revision,omitempty"`
-	Price          Price    `json:"price,omitzero"`
+	Price          *Price   `json:"price,omitempty"`
 	Stream         bool     `json:"stream,omitempty"`
 	IdleTimeout    string   `json:"idle_timeout,omitempty"`
 	Replicas       []string `json:"replicas,omitempty"`
@@ -145,7 +145,7 @@ func (e Endpoint) normalized() (Endpoint, error) {
 		return refuse("idle_timeout is %s, must be positive", e.IdleTimeout)
 	case e.MaxConcurrency < 0:
 		return refuse("max_concurrency is %d, must be positive", e.MaxConcurrency)
-	case !(e.Price.Prompt >= 0 && e.Price.Completion >= 0) || math.IsInf(e.Price.Prompt+e.Price.Completion, 0):
+	case e.Price != nil && (!(e.Price.Prompt >= 0 && e.Price.Completion >= 0) || math.IsInf(e.Price.Prompt+e.Price.Completion, 0)):
 		return refuse("price is %v for prompt and %v for completion tokens, must be at least 0 per million", e.Price.Prompt, e.Price.Completion)
 	case strings.ContainsFunc(e.Revision, func(r rune) bool { return r == '@' || unicode.IsSpace(r) }):
 		return refuse("revision %q is not one word without @", e.Revision)

@@ -23,7 +23,7 @@ func TestAnEndpointSurvivesJSON(t *testing.T) {
 		t.Fatal(err)
 	}
 	if want := (chat.Endpoint{Name: "judge", URL: "http://localhost:8000/v1", Model: "m", KeyEnv: "JUDGE_KEY", Timeout: 90 * time.Second,
-		Revision: "2026-10", Price: chat.Price{Prompt: 2.5, Completion: 10}, Stream: true, IdleTimeout: 20 * time.Second, Replicas: []string{"http://h2/v1"}}); !reflect.DeepEqual(e, want) {
+		Revision: "2026-10", Price: &chat.Price{Prompt: 2.5, Completion: 10}, Stream: true, IdleTimeout: 20 * time.Second, Replicas: []string{"http://h2/v1"}}); !reflect.DeepEqual(e, want) {
 		t.Errorf("read %+v, want %+v", e, want)
 	}
 	if again, err := json.Marshal(e); err != nil || string(again) != text {
@@ -61,8 +61,8 @@ func TestNewRefusesWhatCannotBeAnEndpoint(t *testing.T) {
 		"two keys":       {chat.Endpoint{Name: "j", URL: "http://h/v1", KeyEnv: "A", KeyFile: "b"}, "name one"},
 		"negative limit": {chat.Endpoint{Name: "j", URL: "http://h/v1", Timeout: -1}, "must be positive"},
 		"negative pause": {chat.Endpoint{Name: "j", URL: "http://h/v1", IdleTimeout: -1}, "idle_timeout is -1ns, must be positive"},
-		"negative price": {chat.Endpoint{Name: "j", URL: "http://h/v1", Price: chat.Price{Completion: -1}}, "must be at least 0"},
-		"price of NaN":   {chat.Endpoint{Name: "j", URL: "http://h/v1", Price: chat.Price{Prompt: math.NaN()}}, "must be at least 0"},
+		"negative price": {chat.Endpoint{Name: "j", URL: "http://h/v1", Price: &chat.Price{Completion: -1}}, "must be at least 0"},
+		"price of NaN":   {chat.Endpoint{Name: "j", URL: "http://h/v1", Price: &chat.Price{Prompt: math.NaN()}}, "must be at least 0"},
 		"two revisions":  {chat.Endpoint{Name: "j", URL: "http://h/v1", Revision: "a@b"}, "not one word"},
 		"bad replica":    {chat.Endpoint{Name: "j", URL: "http://h/v1", Replicas: []string{"http://u:hunter2@g/v1"}}, "replicas[0] holds credentials"},
 		"same replica":   {chat.Endpoint{Name: "j", URL: "http://h/v1", Replicas: []string{"http://g/v1", "http://h/v1/"}}, "replicas[1] is http://h/v1, which is named before"},

@@ -18,9 +18,12 @@ type Price struct {
 	Completion float64 `json:"completion,omitempty"`
 }
 
-// cost prices the tokens of s.
-func (p Price) cost(s schemas.Spending) float64 {
-	return (float64(s.PromptTokens)*p.Prompt + float64(s.CompletionTokens)*p.Completion) / 1e6
+// Cost of the tokens; without a price they cost nothing.
+func (p *Price) Cost(prompt, completion int64) float64 {
+	if p == nil {
+		return 0
+	}
+	return (float64(prompt)*p.Prompt + float64(completion)*p.Completion) / 1e6
 }
 
 // Meter counts what the calls of one piece of work take and keeps them inside
@@ -90,7 +93,8 @@ func (m *Meter) Result(r schemas.CommitRecord, reused bool, err error) (schemas.
 
 // Terms are what a model's tokens cost and how fast they come.
 type Terms struct {
-	Price Price
+	// Price is nil where nobody said what tokens cost.
+	Price *Price
 	// TokensPerSecond is the rate of completion tokens of late; 0 if not known.
 	TokensPerSecond float64
 }
@@ -111,13 +115,19 @@ func (c *metered) Complete(ctx context.Context, req Request) (Response, error) {
 	if c.meter.allowance.EstimateOnly {
 		return Response{}, c.meter.count(req, most, c.Terms)
 	}
-	most.Cost = c.Price.cost(most)
+	if c.meter.allowance.Cost != nil && c.Price == nil {
+		err := schemas.Errorf(schemas.InvalidInput, "budget_cost cannot be kept: nobody said what model %s costs: "+
+			"give its endpoint a price in the worker's configuration, {\"prompt\": 0, \"completion\": 0} if it is free", req.Model)
+		err.Cause = ErrEndpoint
+		return Response{}, err
+	}
+	most.Cost = c.Price.Cost(most.PromptTokens, most.CompletionTokens)
 	if err := c.meter.reserve(ctx, most); err != nil {
 		return Response{}, err
 	}
 	resp, err := c.inner.Complete(ctx, req)
 	took := tookOf(req, resp)
-	took.Cost = c.Price.cost(took)
+	took.Cost = c.Price.Cost(took.PromptTokens, took.CompletionTokens)
 	c.meter.settle(most, took)
 	return resp, err
 }
@@ -130,7 +140,7 @@ func (m *Meter) count(req Request, most schemas.Spending, terms Terms) error {
 	m.estimate.Calls++
 	m.estimate.PromptTokens += prompt
 	m.estimate.CompletionTokensMax += most.CompletionTokens
-	m.estimate.CostMax += terms.Price.cost(schemas.Spending{PromptTokens: prompt, CompletionTokens: most.CompletionTokens})
+	m.estimate.CostMax += terms.Price.Cost(prompt, most.CompletionTokens)
 	if terms.TokensPerSecond > 0 {
 		seconds := float64(most.CompletionTokens) / terms.TokensPerSecond
 		if m.estimate.Seconds != nil {

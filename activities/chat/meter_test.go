@@ -49,7 +49,7 @@ func TestUsageThatIsNotKnownIsCountedByAnUpperBound(t *testing.T) {
 	} {
 		meter := chat.NewMeter(t.Context(), schemas.Allowance{})
 		c.want.Cost = (float64(c.want.PromptTokens)*2 + float64(c.want.CompletionTokens)*10) / 1e6
-		terms := chat.Terms{Price: chat.Price{Prompt: 2, Completion: 10}}
+		terms := chat.Terms{Price: &chat.Price{Prompt: 2, Completion: 10}}
 		if _, err := chat.Metered(answering{reply: "Fine", usage: c.usage}, meter, terms).Complete(t.Context(), metered(3, 100)); err != nil {
 			t.Fatal(err)
 		}
@@ -114,8 +114,16 @@ func TestACallThatCanNeverFitIsRefusedAndNamesTheMend(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	cost := 0.001
+	_, err = chat.Metered(answering{}, chat.NewMeter(t.Context(), schemas.Allowance{Cost: &cost}), chat.Terms{}).Complete(t.Context(), metered(1, 10))
+	if schemas.TypeOf(err) != schemas.InvalidInput || !errors.Is(err, chat.ErrEndpoint) || !strings.Contains(fmt.Sprint(err), "price") {
+		t.Errorf("without a price: %v", err)
+	}
+	free := chat.NewMeter(t.Context(), schemas.Allowance{Cost: &cost})
+	if _, err = chat.Metered(answering{}, free, chat.Terms{Price: &chat.Price{}}).Complete(t.Context(), metered(1, 1000)); err != nil {
+		t.Errorf("of a free model: %v", err)
+	}
 	meter = chat.NewMeter(t.Context(), schemas.Allowance{Cost: &cost})
-	_, err = chat.Metered(answering{}, meter, chat.Terms{Price: chat.Price{Completion: 10}}).Complete(t.Context(), metered(1, 1000))
+	_, err = chat.Metered(answering{}, meter, chat.Terms{Price: &chat.Price{Completion: 10}}).Complete(t.Context(), metered(1, 1000))
 	if schemas.TypeOf(err) != schemas.BudgetExceeded || !strings.Contains(fmt.Sprint(err), "budget_cost") {
 		t.Errorf("got %v", err)
 	}
@@ -154,7 +162,7 @@ func TestACallThatWaitsForTheBudgetEndsWithItsContext(t *testing.T) {
 
 func TestAnEstimateCountsCallsAndMakesNone(t *testing.T) {
 	meter := chat.NewMeter(t.Context(), schemas.Allowance{EstimateOnly: true})
-	never := chat.Metered(nil, meter, chat.Terms{Price: chat.Price{Prompt: 1, Completion: 4}, TokensPerSecond: 50})
+	never := chat.Metered(nil, meter, chat.Terms{Price: &chat.Price{Prompt: 1, Completion: 4}, TokensPerSecond: 50})
 	var err error
 	for range 3 {
 		if _, err = never.Complete(t.Context(), metered(2, 100)); !chat.RowError(err) {

@@ -57,7 +57,7 @@ type endpoint struct {
 	Timeout schemas.Duration `json:"timeout,omitempty"`
 	// Revision, Price, Stream, IdleTimeout and Replicas are as in chat.Endpoint.
 	Revision    string           `json:"revision,omitempty"`
-	Price       chat.Price       `json:"price,omitzero"`
+	Price       *chat.Price      `json:"price,omitempty"`
 	Stream      bool             `json:"stream,omitempty"`
 	IdleTimeout schemas.Duration `json:"idle_timeout,omitempty"`
 	Replicas    []string         `json:"replicas,omitempty"`
@@ -152,12 +152,13 @@ func resolve(root, path string) string {
 }
 
 func (e endpoint) remote(name string) chat.Endpoint {
-	most := e.Concurrency
-	if most == 0 && e.Serve != nil {
-		most = cmp.Or(e.Serve.Slots, serveSlots)
+	most, price := e.Concurrency, e.Price
+	if e.Serve != nil {
+		most = cmp.Or(most, e.Serve.Slots, serveSlots)
+		price = cmp.Or(price, &chat.Price{}) // the worker's own machine
 	}
 	return chat.Endpoint{Name: name, URL: e.URL, Model: e.Model, KeyEnv: e.KeyEnv, KeyFile: e.KeyFile, Timeout: timeout(e),
-		Revision: e.Revision, Price: e.Price, Stream: e.Stream, IdleTimeout: time.Duration(e.IdleTimeout), Replicas: e.Replicas,
+		Revision: e.Revision, Price: price, Stream: e.Stream, IdleTimeout: time.Duration(e.IdleTimeout), Replicas: e.Replicas,
 		MaxConcurrency: most}
 }
 

@@ -119,7 +119,7 @@ func TestEveryFieldOfARemoteEndpointReachesItsClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := chat.Endpoint{Name: "e", URL: "http://h/v1", Model: "m", KeyEnv: "K", Timeout: 7 * time.Second, Revision: "r",
-		Price: chat.Price{Prompt: 1, Completion: 2}, Stream: true, IdleTimeout: 3 * time.Second, Replicas: []string{"http://h2/v1"}}
+		Price: &chat.Price{Prompt: 1, Completion: 2}, Stream: true, IdleTimeout: 3 * time.Second, Replicas: []string{"http://h2/v1"}}
 	if got := c.Endpoints["e"].remote("e"); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

@@ -93,7 +93,7 @@ type counted struct {
 	chat.Completer
 	metrics         *metrics
 	endpoint, model string
-	price           chat.Price
+	price           *chat.Price
 }
 
 func (c counted) Complete(ctx context.Context, req chat.Request) (chat.Response, error) {
@@ -111,11 +111,11 @@ func (c counted) Complete(ctx context.Context, req chat.Request) (chat.Response,
 	}
 	m.seconds.WithLabelValues(c.endpoint, c.model, outcome).Observe(time.Since(began).Seconds())
 	// A counter takes nothing negative, and what servers say is not trusted.
-	prompt, completion := float64(max(0, resp.Usage.PromptTokens)), float64(max(0, resp.Usage.CompletionTokens))
+	prompt, completion := max(0, resp.Usage.PromptTokens), max(0, resp.Usage.CompletionTokens)
 	m.calls.WithLabelValues(c.endpoint, c.model).Add(float64(resp.Calls))
-	m.tokens.WithLabelValues(c.endpoint, c.model, "prompt").Add(prompt)
-	m.tokens.WithLabelValues(c.endpoint, c.model, "completion").Add(completion)
-	m.cost.WithLabelValues(c.endpoint, c.model).Add((prompt*c.price.Prompt + completion*c.price.Completion) / 1e6)
+	m.tokens.WithLabelValues(c.endpoint, c.model, "prompt").Add(float64(prompt))
+	m.tokens.WithLabelValues(c.endpoint, c.model, "completion").Add(float64(completion))
+	m.cost.WithLabelValues(c.endpoint, c.model).Add(c.price.Cost(prompt, completion))
 	return resp, err
 }
 

@@ -119,7 +119,7 @@ func TestActivitiesAreCountedByOutcome(t *testing.T) {
 
 func TestCallsTokensAndCostAreCountedByEndpointAndModel(t *testing.T) {
 	server := scripted.New(t, scripted.PerChoice(func(p scripted.Parsed, seed int64) string { return p.Last() }))
-	c := config{Endpoints: map[string]endpoint{"e": {URL: server.URL, Model: "scripted", Price: chat.Price{Completion: 1e6}}}}
+	c := config{Endpoints: map[string]endpoint{"e": {URL: server.URL, Model: "scripted", Price: &chat.Price{Completion: 1e6}}}}
 	counts := newMetrics()
 	m := newModels(c, store.NewMemory("rpo"), counts)
 	defer m.close()

@@ -79,9 +79,7 @@ type found struct {
 // terms are the configured price and the measured rate.
 func (f found) terms() chat.Terms {
 	t := chat.Terms{Price: f.Price}
-	if measured, ok := f.client.(interface{ Rate() (float64, bool) }); ok {
-		t.TokensPerSecond, _ = measured.Rate()
-	}
+	t.TokensPerSecond, _ = f.client.Rate()
 	return t
 }
 

@@ -12,7 +12,7 @@ import (
 func TestAnotherWorkerAnswersFromTheCallsOfTheFirst(t *testing.T) {
 	s := store.NewMemory("rpo")
 	server := scripted.New(t, scripted.PerChoice(func(p scripted.Parsed, seed int64) string { return p.Last() }))
-	c := config{Endpoints: map[string]endpoint{"e": {URL: server.URL, Model: "scripted", Revision: "1", Price: chat.Price{Completion: 1e6}}}}
+	c := config{Endpoints: map[string]endpoint{"e": {URL: server.URL, Model: "scripted", Revision: "1", Price: &chat.Price{Completion: 1e6}}}}
 	ask := func(m *models, generation int64) schemas.Spending {
 		t.Helper()
 		meter := chat.NewMeter(t.Context(), schemas.Allowance{})
