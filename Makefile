@@ -63,6 +63,17 @@ bench-pairs:
 bench-stage: bin/rpo-local
 	@go run ./workflows/bench $(ARGS)
 
+# The trainer on one CPU thread beside TRL, which has an environment of its own.
+# One JSON object as the last line. About half an hour.
+bench-trainer: $(VENV)/.ready-test .rpo/trl/.ready
+	cd workers/trainer && ../../$(VENV)/bin/python bench/bench.py --trl $(CURDIR)/.rpo/trl/bin/python
+
+.rpo/trl/.ready: workers/trainer/bench/requirements.txt $(VENV)/.ready-test
+	$(PYTHON) -m venv .rpo/trl
+	echo $(CURDIR)/$(VENV)/lib/python*/site-packages > "$$(echo .rpo/trl/lib/python*/site-packages)/trainer.pth"
+	.rpo/trl/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
+	touch $@
+
 clean:
 	rm -rf bin .rpo
 

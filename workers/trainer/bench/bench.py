@@ -2,9 +2,10 @@
 
     make bench-trainer      or      bench.py --trl PYTHON [--turns 2 --rounds 3]
 
-Everything runs on one thread, one after the other, in rounds, so that what else the machine
-does falls on all alike; of the rounds the fastest counts and all are listed. The first step
-of a run is left out. The last line is one JSON object.
+Everything runs on one thread. A second here is a second of processor time of that thread, so
+that what else the machine does counts little; on an idle machine it is the clock's. Of the
+rounds the fastest counts and all are listed, with the clock's rates beside them. The first
+step of a run is left out. The last line is one JSON object.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 
 import workload
 
@@ -36,8 +38,28 @@ def train(folder, layout, steps, tokens_per_batch):
         path, model_dir=os.path.join(folder, "model"), data=[os.path.join(folder, "pairs.parquet")], out_dir=out,
         layout=layout, shuffle="prompts", tokens_per_batch=tokens_per_batch, pairs_per_step=PAIRS_PER_STEP, epochs=1000,
         max_steps=steps, held_out_fraction=0, export=[], checkpoint_every=0, device="cpu", threads=1)
-    subprocess.run([sys.executable, "-m", "rpo_trainer.train", "--config", path], env=environment(), check=True)
-    return workload.tiny.read_events(out, "step")
+    done = subprocess.run([sys.executable, os.path.abspath(__file__), "--train", path], env=environment(), check=True,
+                          capture_output=True, text=True)
+    stamps = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    times = {"cpu": [two - one for (one, _), (two, _) in zip(stamps, stamps[1:])],
+             "clock": [two - one for (_, one), (_, two) in zip(stamps, stamps[1:])]}
+    return workload.tiny.read_events(out, "step"), times
+
+
+def run_training(path):
+    """Train in this process; prints processor time and clock at the end of each step."""
+    from rpo_trainer import train as trainer
+    from rpo_trainer.events import EventLog
+
+    write = EventLog.write
+
+    def stamped(log, event, **values):
+        if event == "step":
+            print(json.dumps([time.process_time(), time.monotonic()]), flush=True)
+        write(log, event, **values)
+
+    EventLog.write = stamped
+    sys.exit(trainer.main(["--config", path]))
 
 
 def train_trl(folder, python, kind, steps, batch):
@@ -45,7 +67,8 @@ def train_trl(folder, python, kind, steps, batch):
         [python, os.path.join(HERE, "trl_dpo.py"), os.path.join(folder, "model"), os.path.join(folder, "pairs.parquet"),
          kind, str(PAIRS_PER_STEP), str(steps), str(batch)],
         env={**environment(), "PYTHONPATH": ""}, cwd=folder, check=True, capture_output=True, text=True)
-    return json.loads(done.stdout.splitlines()[-1])
+    found = json.loads(done.stdout.splitlines()[-1])
+    return {kind: found[kind][1:] for kind in ("cpu", "clock")}
 
 
 def head_memory(kind, tokens=4096, vocabulary=32768, hidden=256):
@@ -89,30 +112,31 @@ def main():
     parser.add_argument("--steps", type=int, default=3, help="of a run; the first one is not counted")
     parser.add_argument("--tokens-per-batch", type=int, default=4096)
     parser.add_argument("--head-memory", help=argparse.SUPPRESS)
+    parser.add_argument("--train", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.head_memory:
-        head_memory(arguments.head_memory)
-        return
-    rates, tokens, first = {}, {}, {}
+        return head_memory(arguments.head_memory)
+    if arguments.train:
+        return run_training(arguments.train)
+    rates, clock, tokens = {}, {}, {}
 
-    def note(name, seconds):
-        rates.setdefault(name, []).append(round(PAIRS_PER_STEP * len(seconds) / sum(seconds), 3))
-        print(f"{name}: {rates[name][-1]} pairs/s", flush=True)
+    def note(name, times):
+        for table, kind in ((rates, "cpu"), (clock, "clock")):
+            table.setdefault(name, []).append(round(PAIRS_PER_STEP * len(times[kind]) / sum(times[kind]), 3))
+        print(f"{name}: {rates[name][-1]} pairs/s ({clock[name][-1]} by the clock)", flush=True)
 
     with tempfile.TemporaryDirectory() as folder:
         workload.write_model(os.path.join(folder, "model"))
         pairs = workload.write_pairs(os.path.join(folder, "pairs.parquet"), arguments.turns)
         for _ in range(arguments.rounds):
             for layout in LAYOUTS:
-                steps = train(folder, layout, arguments.steps, arguments.tokens_per_batch)
-                note(layout, [PAIRS_PER_STEP / step["pairs_per_s"] for step in steps[1:]])
+                steps, times = train(folder, layout, arguments.steps, arguments.tokens_per_batch)
+                note(layout, times)
                 tokens[layout] = round(sum(step["tokens"] for step in steps) / PAIRS_PER_STEP / len(steps), 1)
-                first[layout] = steps[0]["logp_chosen"]
             if arguments.trl:
                 for batch in (1, 4):
-                    note(f"trl tuned, batch {batch}",
-                         train_trl(folder, arguments.trl, "tuned", arguments.steps, batch)["seconds"][1:])
-                note("trl defaults", train_trl(folder, arguments.trl, "defaults", 2, 4)["seconds"][1:])
+                    note(f"trl tuned, batch {batch}", train_trl(folder, arguments.trl, "tuned", arguments.steps, batch))
+                note("trl defaults", train_trl(folder, arguments.trl, "defaults", 2, 4))
     memory = {kind: measure_memory(kind) for kind in ("chunked", "full")}
     best = {name: max(values) for name, values in rates.items()}
     tuned = max((value for name, value in best.items() if name.startswith("trl tuned")), default=None)
@@ -125,6 +149,7 @@ def main():
         "peak_mb_chunked": round(memory["chunked"]["mb"], 1),
         "peak_mb_full_logits": round(memory["full"]["mb"], 1),
         "rounds": rates,
+        "rounds_by_the_clock": clock,
         "pairs": pairs,
         "versions": versions(arguments.trl or sys.executable),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores, one thread used",

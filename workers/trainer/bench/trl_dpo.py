@@ -21,16 +21,16 @@ from trl import DPOConfig, DPOTrainer
 
 
 class Clock(TrainerCallback):
-    """Seconds of each optimizer step."""
+    """Processor time and clock at the end of each optimizer step."""
 
     def __init__(self):
-        self.seconds, self.logs = [], []
+        self.stamps, self.logs = [], []
 
-    def on_step_begin(self, *arguments, **keywords):
-        self.started = time.monotonic()
+    def on_train_begin(self, *arguments, **keywords):
+        self.stamps.append((time.process_time(), time.monotonic()))
 
     def on_step_end(self, *arguments, **keywords):
-        self.seconds.append(time.monotonic() - self.started)
+        self.stamps.append((time.process_time(), time.monotonic()))
 
     def on_log(self, args, state, control, logs=None, **keywords):
         self.logs.append(logs)
@@ -55,7 +55,8 @@ def main(model_dir, pairs, kind, pairs_per_step, steps, batch):
             per_device_train_batch_size=batch, gradient_accumulation_steps=pairs_per_step // batch, **values),
         callbacks=[clock])
     trainer.train()
-    print(json.dumps({"seconds": clock.seconds, "first": clock.logs[0]}))
+    cpu, wall = ([two[kind] - one[kind] for one, two in zip(clock.stamps, clock.stamps[1:])] for kind in (0, 1))
+    print(json.dumps({"cpu": cpu, "clock": wall, "first": clock.logs[0]}))
 
 
 if __name__ == "__main__":

@@ -34,10 +34,10 @@ def test_every_layout_has_the_same_loss_and_gradients(base, group, lora):
     assert results["groups"]["tokens"] < results["pairs"]["tokens"] < results["none"]["tokens"]
 
 
-@pytest.mark.parametrize("shard", [1, 2], ids=["replicated", "sharded"])
-def test_two_ranks_have_the_gradients_of_one(base, group, tmp_path, shard):
+@pytest.mark.parametrize("ranks, shard", [(2, 1), (2, 2), (4, 2)], ids=["replicated", "sharded", "both"])
+def test_many_ranks_have_the_gradients_of_one(base, group, tmp_path, ranks, shard):
     out = str(tmp_path / "gradients.pt")
-    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(ranks),
                     os.path.join(os.path.dirname(__file__), "gradients.py"), base, out, str(shard)],
                    env=environment(), check=True, timeout=120)
     ours = {kind: step(base, group, grouped_examples(), "none", lora)
