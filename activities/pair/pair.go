@@ -16,8 +16,8 @@ type Builder struct {
 	options    schemas.PairOptions
 	evaluation *Evaluation
 	checks     map[schemas.Rule]rules.Check
-	// systems remembers which of the last system messages hold evaluation text:
-	// the turns of a profile share one.
+	// systems remembers of every system message met so far, those of one shard at
+	// most, whether it holds evaluation text: the turns of a profile share one.
 	systems map[string]bool
 }
 
