@@ -23,10 +23,11 @@ type PairOptions struct {
 	// Decontaminate lists URIs of manifests, as `rpo import` printed them, with
 	// evaluation prompts. A pair is dropped if a system or user message of its
 	// prompt equals an evaluation prompt (case, width, white space and punctuation
-	// aside) or shares 13 words in a row with one (a Chinese or Japanese character
-	// counts as a word), or if its profile has the key of an evaluation profile. Of
-	// the import that the pairs themselves come from only the evaluation split
-	// counts, of any other all of it.
+	// aside) or shares 13 words in a row with one; two characters of a script
+	// without spaces, as Chinese and Japanese, count as a word, and the headings of
+	// written profiles do not count. A pair is also dropped if its profile has the key of an
+	// evaluation profile. Of the import that the pairs themselves come from only the
+	// evaluation split counts, of any other all of it.
 	Decontaminate []string `json:"decontaminate,omitempty"`
 	// NotApplicable is the policy for constraints that do not apply to one of the
 	// two responses: "exclude" (neither reversed nor counted in their pairs), or

@@ -14,13 +14,22 @@ import (
 	"rpo/schemas"
 )
 
-// overlapWords is how many words in a row, shared with an evaluation prompt, make
-// a prompt contaminated.
-const overlapWords = 13
+// overlap is how much text, shared with an evaluation prompt, makes a prompt
+// contaminated: 13 words in a row, as is usual for English. A word weighs 2 and a
+// character of a script without spaces 1, because a Chinese word has two
+// characters on average. Thirteen characters are a clause of six or seven words,
+// which unrelated prompts share: of 153 SysBench system messages 125 pairs share
+// 13 characters, 16 pairs 20, and 13 pairs 26, all of them clauses that were
+// copied word for word.
+const (
+	overlap         = 26
+	wordWeight      = 2
+	characterWeight = 1
+)
 
 // Evaluation is what no training prompt may hold.
 type Evaluation struct {
-	// texts are normalised prompts, runs hashes of overlapWords words in a row.
+	// texts are normalised prompts, runs hashes of words in a row that weigh overlap.
 	texts map[string]bool
 	runs  map[uint64]struct{}
 	keys  map[string]bool
@@ -38,7 +47,7 @@ func (e *Evaluation) Add(t schemas.Turn) {
 		if len(words) == 0 {
 			continue
 		}
-		e.texts[strings.Join(words, "")] = true
+		e.texts[joined(words)] = true
 		eachRun(words, func(hash uint64) bool {
 			e.runs[hash] = struct{}{}
 			return true
@@ -49,14 +58,15 @@ func (e *Evaluation) Add(t schemas.Turn) {
 // AddKey adds the key of a profile.
 func (e *Evaluation) AddKey(p schemas.Profile) { e.keys[Key(p)] = true }
 
-// Holds reports whether a text equals an evaluation prompt, or shares overlapWords
-// words in a row with one.
+// Holds reports whether a text equals an evaluation prompt, or shares words in a
+// row with one that weigh overlap. The headings that every written profile has
+// count for neither.
 func (e *Evaluation) Holds(text string) bool {
 	words := split(text)
 	if len(words) == 0 {
 		return false
 	}
-	if e.texts[strings.Join(words, "")] {
+	if e.texts[joined(words)] {
 		return true
 	}
 	found := false
@@ -77,52 +87,76 @@ func Key(p schemas.Profile) string {
 	return source + "\x00" + p.SourceID
 }
 
-// split returns the words of a text, their case and width folded. A character of
-// a script that is written without spaces is a word.
-func split(text string) []string {
-	var words []string
-	var word strings.Builder
+// word is a word or a single character, with its weight.
+type word struct {
+	text   string
+	weight int
+}
+
+// split returns the words of a text, their case and width folded, without
+// headings. A character of a script that is written without spaces is a word.
+func split(text string) []word {
+	var words []word
+	var run strings.Builder
 	end := func() {
-		if word.Len() > 0 {
-			words = append(words, word.String())
-			word.Reset()
+		if run.Len() > 0 {
+			words = append(words, word{run.String(), wordWeight})
+			run.Reset()
 		}
 	}
-	for _, r := range norm.NFKC.String(text) {
-		switch {
-		case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar):
-			end()
-			words = append(words, string(r))
-		case unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r):
-			word.WriteRune(unicode.ToLower(r))
-		default:
-			end()
+	for line := range strings.Lines(text) {
+		if profile.Heading(strings.TrimSpace(line)) {
+			continue
 		}
+		for _, r := range norm.NFKC.String(line) {
+			switch {
+			case unicode.In(r, unicode.Han, unicode.Hiragana, unicode.Katakana, unicode.Thai, unicode.Lao, unicode.Khmer, unicode.Myanmar):
+				end()
+				words = append(words, word{string(r), characterWeight})
+			case unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r):
+				run.WriteRune(unicode.ToLower(r))
+			default:
+				end()
+			}
+		}
+		end()
 	}
-	end()
 	return words
 }
 
-// eachRun calls do with the hash of every overlapWords words in a row until do
-// returns false.
-func eachRun(words []string, do func(hash uint64) bool) {
+func joined(words []word) string {
+	var out strings.Builder
+	for _, w := range words {
+		out.WriteString(w.text)
+	}
+	return out.String()
+}
+
+// eachRun calls do with the hash of the shortest run from each word on that
+// weighs overlap, until do returns false. What two texts share, if it weighs that
+// much, begins with one and the same run in both.
+func eachRun(words []word, do func(hash uint64) bool) {
 	const factor = 0x9e3779b97f4a7c15 // odd, so that no word is lost
-	leaving := uint64(1)              // factor to the power of overlapWords
-	for range overlapWords {
-		leaving *= factor
+	var powers [overlap/characterWeight + 1]uint64
+	powers[0] = 1
+	for i := 1; i < len(powers); i++ {
+		powers[i] = powers[i-1] * factor
 	}
 	hashes := make([]uint64, len(words))
 	var run uint64
+	first, weight := 0, 0
 	for i, w := range words {
 		h := fnv.New64a()
-		h.Write([]byte(w))
+		h.Write([]byte(w.text))
 		hashes[i] = h.Sum64()
 		run = run*factor + hashes[i]
-		if i >= overlapWords {
-			run -= hashes[i-overlapWords] * leaving
-		}
-		if i >= overlapWords-1 && !do(run) {
-			return
+		weight += w.weight
+		for ; weight >= overlap; first++ {
+			if !do(run) {
+				return
+			}
+			run -= hashes[first] * powers[i-first]
+			weight -= words[first].weight
 		}
 	}
 }

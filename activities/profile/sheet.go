@@ -210,6 +210,17 @@ var headings = map[string]struct{ are, skills, constraints string }{
 	schemas.Chinese: {"你是%s。", "技能：", "每次回答都遵守以下要求："},
 }
 
+// Heading reports whether a line is a fixed heading of a written profile, which
+// says nothing about the profile.
+func Heading(line string) bool {
+	for _, h := range headings {
+		if line == h.skills || line == h.constraints {
+			return true
+		}
+	}
+	return false
+}
+
 // render writes the system message. Every constraint stands on a line of its own,
 // and its demand covers the text and no other byte.
 func (s sheet) render() (string, []demand) {
