@@ -25,8 +25,10 @@ type PairOptions struct {
 	// prompt equals an evaluation prompt (case, width, white space and punctuation
 	// aside) or shares 13 words in a row with one; two characters of a script
 	// without spaces, as Chinese and Japanese, count as a word, and the headings of
-	// written profiles do not count. A pair is also dropped if its profile has the key of an
-	// evaluation profile. Of the import that the pairs themselves come from only the
+	// written profiles do not count. A pair is also dropped if its profile and an
+	// evaluation profile are the same prompt of a published set by its key: IFEval
+	// and System-IFEval, which share their keys. Ids of other files are not
+	// compared. Of the import that the pairs themselves come from only the
 	// evaluation split counts, of any other all of it.
 	Decontaminate []string `json:"decontaminate,omitempty"`
 	// NotApplicable is the policy for constraints that do not apply to one of the

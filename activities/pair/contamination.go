@@ -55,8 +55,12 @@ func (e *Evaluation) Add(t schemas.Turn) {
 	}
 }
 
-// AddKey adds the key of a profile.
-func (e *Evaluation) AddKey(p schemas.Profile) { e.keys[Key(p)] = true }
+// AddKey adds the key of a profile, if it has one.
+func (e *Evaluation) AddKey(p schemas.Profile) {
+	if key := Key(p); key != "" {
+		e.keys[key] = true
+	}
+}
 
 // Holds reports whether a text equals an evaluation prompt, or shares words in a
 // row with one that weigh overlap. The headings that every written profile has
@@ -77,14 +81,16 @@ func (e *Evaluation) Holds(text string) bool {
 	return found
 }
 
-// Key names the prompt that a profile was made from, across the sources that
-// share it: System-IFEval is IFEval, prompt by prompt.
+// Key names the prompt that a profile was made from, across the published sets
+// that share it: System-IFEval is IFEval, prompt by prompt. It is "" for any other
+// source, which is named after a file: two files of one name, whose ids count from
+// 1, have nothing in common.
 func Key(p schemas.Profile) string {
-	source := p.Source
-	if source == profile.SourceSystemIFEval {
-		source = profile.SourceIFEval
+	switch p.Source {
+	case profile.SourceSystemIFEval, profile.SourceIFEval:
+		return profile.SourceIFEval + "\x00" + p.SourceID
 	}
-	return source + "\x00" + p.SourceID
+	return ""
 }
 
 // word is a word or a single character, with its weight.
@@ -174,7 +180,7 @@ func (b *Builder) holdsEvaluation(t Turn) bool {
 		system = e.Holds(t.System)
 		b.systems[t.System] = system
 	}
-	return system || e.keys[t.Key] || e.Holds(t.Query) || slices.ContainsFunc(t.History, func(m schemas.Message) bool {
+	return system || t.Key != "" && e.keys[t.Key] || e.Holds(t.Query) || slices.ContainsFunc(t.History, func(m schemas.Message) bool {
 		return m.Role == "user" && e.Holds(m.Content)
 	})
 }

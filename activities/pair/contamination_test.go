@@ -22,6 +22,7 @@ func evaluation() *pair.Evaluation {
 	e.Add(schemas.Turn{System: chinese})
 	e.Add(schemas.Turn{System: "?!", Query: ""})
 	e.AddKey(schemas.Profile{Source: "ifeval", SourceID: "1001"})
+	e.AddKey(schemas.Profile{Source: "profiles", SourceID: "1"})
 	return e
 }
 
@@ -66,6 +67,7 @@ func TestPairsWithAPromptOfTheEvaluationAreDroppedAndCounted(t *testing.T) {
 		{"the system message", func(w *world) { w.System += chinese }, 0},
 		{"the key of the profile", func(w *world) { w.Key = pair.Key(schemas.Profile{Source: "system_ifeval", SourceID: "1001"}) }, 0},
 		{"another key of the source", func(w *world) { w.Key = pair.Key(schemas.Profile{Source: "ifeval", SourceID: "100"}) }, 2},
+		{"the id of another file of the same name", func(w *world) { w.Key = pair.Key(schemas.Profile{Source: "profiles", SourceID: "1"}) }, 2},
 		{"the same key of another source", func(w *world) { w.Key = pair.Key(schemas.Profile{Source: "shops", SourceID: "1001"}) }, 2},
 		{"an opposite, so in one of the two prompts", func(w *world) {
 			o := w.Opposites[w.Constraints[0].ConstraintID]

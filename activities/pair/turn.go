@@ -18,7 +18,7 @@ type Turn struct {
 	// Opposites maps constraint id to opposite; a constraint without one, or with
 	// one that has no text, is irreversible.
 	Opposites map[string]schemas.Opposite
-	// Key is the evaluation key of the turn's profile, "" if it is not known.
+	// Key is the evaluation key of the turn's profile, "" if it has none.
 	Key string
 }
 
