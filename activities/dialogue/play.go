@@ -82,7 +82,6 @@ type play struct {
 func (p *play) turn(ctx context.Context, index int) (ended string, err error) {
 	profile := p.part.Profile
 	t := schemas.Turn{
-		TurnID:     schemas.ID("turn", p.part.ID(), strconv.Itoa(index)),
 		DialogueID: p.part.ID(), ProfileID: profile.ProfileID, Split: profile.Split, Index: int64(index),
 		System: profile.System, History: slices.Clone(p.history), Constraints: profile.Constraints,
 	}
@@ -110,7 +109,19 @@ func (p *play) turn(ctx context.Context, index int) (ended string, err error) {
 	return "", nil
 }
 
-// question finds the turn's query and what it triggers. A query that repeats an
+// turnID names the turn by all that its prompt is made of: another play of the
+// dialogue, by other models or of another generation, has other ids as soon as it
+// says something else. The golden response of the turn before stands for all that
+// came before: its id is made of that turn's id and of its own text.
+func (p *play) turnID(t schemas.Turn) string {
+	before := ""
+	if n := len(p.out.Golden); n > 0 {
+		before = p.out.Golden[n-1].ResponseID
+	}
+	return schemas.ID("turn", t.DialogueID, strconv.FormatInt(t.Index, 10), before, t.Query)
+}
+
+// question finds the turn's query, with it the turn's id, and what it triggers. A query that repeats an
 // earlier one or triggers nothing is asked for again with the reason.
 func (p *play) question(ctx context.Context, t *schemas.Turn) (triggers []schemas.Trigger, ended string, err error) {
 	var refused []refusal
@@ -118,6 +129,7 @@ func (p *play) question(ctx context.Context, t *schemas.Turn) (triggers []schema
 		if t.Query, err = p.query(ctx, *t, try, refused); err != nil {
 			return nil, "", err
 		}
+		t.TurnID = p.turnID(*t)
 		again := slices.ContainsFunc(refused, func(r refusal) bool { return r.query == t.Query })
 		if again || repeats(t.Query, p.queries) {
 			p.out.Counts["queries_repeated"]++
