@@ -77,11 +77,14 @@ type finding struct {
 }
 
 // inquire puts the inquiries to every judge, whose findings are in the order of
-// the inquiries. A judge that replies to none is at fault itself: that is an error.
+// the inquiries. A judge that replies to none is at fault itself: that is an error,
+// but one that lets the other judges finish. Their votes are paid for once, since
+// the call cache keeps them, and an estimate, in which nobody replies, sees every
+// vote of every judge.
 func (p Panel) inquire(ctx context.Context, meter *chat.Meter, inquiries []inquiry) ([][]finding, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	out := make([][]finding, len(p.Judges))
+	out, mute := make([][]finding, len(p.Judges)), make([]error, len(p.Judges))
 	var mu sync.Mutex
 	done := 0
 	var judges sync.WaitGroup
@@ -102,16 +105,16 @@ func (p Panel) inquire(ctx context.Context, meter *chat.Meter, inquiries []inqui
 				}
 				return nil
 			})
-			if err == nil && len(inquiries) > 0 && !slices.ContainsFunc(out[j], func(f finding) bool { return f.replied }) {
-				err = out[j][0].err
-			}
-			if err != nil {
+			switch {
+			case err != nil:
 				cancel(err)
+			case len(inquiries) > 0 && !slices.ContainsFunc(out[j], func(f finding) bool { return f.replied }):
+				mute[j] = out[j][0].err
 			}
 		})
 	}
 	judges.Wait()
-	return out, context.Cause(ctx)
+	return out, cmp.Or(context.Cause(ctx), cmp.Or(mute...))
 }
 
 // decide makes the verdict on a constraint from the votes on it.
