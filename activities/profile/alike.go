@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode"
 
+	"rpo/activities/chat/prompt"
 	"rpo/schemas"
 )
 
@@ -43,7 +44,7 @@ type gist struct {
 }
 
 func gistOf(text, language string) gist {
-	rest, quoted := unquoted(text)
+	rest, quoted := prompt.Unquoted(text)
 	return gist{
 		text: text, quoted: sorted(quoted), numbers: numbersOf(rest), forbids: negating.MatchString(rest),
 		bounds: sorted(bounding.FindAllString(strings.ToLower(rest), -1)), parts: partsOf(rest, language),

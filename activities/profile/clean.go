@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"unicode"
+
+	"rpo/activities/chat/prompt"
 )
 
 // clean drops the constraints of a sheet that are of no use by their words, that
@@ -52,7 +54,7 @@ candidates:
 }
 
 func unquotedText(text string) string {
-	rest, _ := unquoted(text)
+	rest, _ := prompt.Unquoted(text)
 	return rest
 }
 

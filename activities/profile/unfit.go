@@ -6,6 +6,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"rpo/activities/chat/prompt"
 	"rpo/schemas"
 )
 
@@ -96,7 +97,7 @@ func unfit(text, language string) string {
 
 // flawed is unfit but for the form of the text.
 func flawed(text, language string) string {
-	plain, _ := unquoted(text)
+	plain, _ := prompt.Unquoted(text)
 	plain = strings.ReplaceAll(plain, "’", "'")
 	if language == schemas.English {
 		plain = englishFirm.ReplaceAllString(plain, "must")

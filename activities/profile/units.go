@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"rpo/activities/chat/prompt"
 )
 
 // listMark begins an item of a list or a heading.
@@ -73,8 +75,8 @@ func chineseSentences(text string) []span {
 				until = 0
 			}
 			continue
-		case quotationMarks[r] != 0 && strings.ContainsRune(text[i:], quotationMarks[r]):
-			until = quotationMarks[r]
+		case prompt.ClosingMark(r) != 0 && strings.ContainsRune(text[i:], prompt.ClosingMark(r)):
+			until = prompt.ClosingMark(r)
 			continue
 		case !strings.ContainsRune("。！？；", r):
 			continue
