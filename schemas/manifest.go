@@ -121,6 +121,9 @@ type DatasetVersion struct {
 	Job      string           `json:"job"`
 	Manifest string           `json:"manifest"`
 	Counts   map[string]int64 `json:"counts"`
+	// Watermark is the URI of the Watermark of all that a refreshed data set has
+	// consumed, "" for a version that one run made by itself.
+	Watermark string `json:"watermark,omitempty"`
 }
 
 // Quarantined is one row of the quarantine table: a row that could not be

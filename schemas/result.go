@@ -51,6 +51,11 @@ type PairResult struct {
 	PairsByCase map[string]int64 `json:"pairs_by_case"`
 	// Baselines are the published data of DPO, KTO and SFT, where asked for.
 	Baselines []PublishedBaseline `json:"baselines,omitempty"`
+	// Total and DatasetManifest are of a version that extends another one: its pairs,
+	// of which Pairs are new, and the manifest of all its shards, which
+	// ComputeReference takes.
+	Total           int64  `json:"total,omitempty"`
+	DatasetManifest string `json:"dataset_manifest,omitempty"`
 }
 
 // StageStatus is the answer of the query `status` of a stage.

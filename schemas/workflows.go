@@ -214,6 +214,9 @@ func (in *ReverseConstraintsInput) Validate() error {
 type BuildPairsInput struct {
 	StageInput
 	PairOptions
+	// Extends is written by RefreshDataset. Default: the version holds these pairs
+	// and no others.
+	Extends *Extension `json:"extends,omitempty"`
 }
 
 func (in *BuildPairsInput) SetDefaults() {
@@ -222,7 +225,7 @@ func (in *BuildPairsInput) SetDefaults() {
 }
 
 func (in *BuildPairsInput) Validate() error {
-	return first(in.StageInput.Validate(), in.PairOptions.Validate())
+	return first(in.StageInput.Validate(), in.PairOptions.Validate(), in.Extends.Validate())
 }
 
 // ComputeReferenceInput starts the reference pass over a manifest of pairs.

@@ -28,6 +28,7 @@ var required = map[string]map[string]any{
 	ComputeReferenceName:   {"manifest": "s3://rpo/m"},
 	TrainModelName:         {"manifest": "s3://rpo/m"},
 	EvaluateModelName:      {"manifest": "s3://rpo/m", "trained_model": "s3://rpo/models/1"},
+	RefreshDatasetName:     {"source": "s3://rpo/profiles/"},
 }
 
 func names() []string { return slices.Sorted(maps.Keys(Inputs())) }
@@ -142,6 +143,9 @@ var badValues = map[string][]any{
 	"precision":          {"float16"},
 	"processes":          {-1},
 	"eval_responses":     {-1, 129},
+	"source":             {"profiles", "s3://rpo/profiles", "/profiles/"},
+	"eval_fraction":      {-0.1, 1},
+	"park_timeout":       {"1s", "-1h"},
 }
 
 // knows says whether a workflow has a field, by asking for its complaint.

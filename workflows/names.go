@@ -17,6 +17,7 @@ const (
 	ComputeReferenceName   = "ComputeReference"
 	TrainModelName         = "TrainModel"
 	EvaluateModelName      = "EvaluateModel"
+	RefreshDatasetName     = "RefreshDataset"
 )
 
 // Activity types. Each is the method's own name.
@@ -42,6 +43,7 @@ const (
 	evaluateShard    = "EvaluateShard"
 	compareArms      = "CompareArms"
 	writeReport      = "WriteReport"
+	findNewProfiles  = "FindNewProfiles"
 )
 
 // Task queues, one per resource class.

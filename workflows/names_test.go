@@ -22,6 +22,7 @@ import (
 	"rpo/activities/pair"
 	"rpo/activities/profile"
 	"rpo/activities/reference"
+	"rpo/activities/refresh"
 	"rpo/activities/report"
 	"rpo/activities/reverse"
 	"rpo/activities/sample"
@@ -31,7 +32,7 @@ import (
 
 // real are the structs whose methods a worker registers.
 var real = []any{&store.Activities{}, &chat.Activities{}, &profile.Activities{}, &dialogue.Activities{}, &sample.Activities{}, &judge.Activities{}, &reverse.Activities{},
-	&pair.Activities{}, &reference.Activities{}, &train.Activities{}, &evaluate.Activities{}, &report.Activities{}}
+	&pair.Activities{}, &reference.Activities{}, &train.Activities{}, &evaluate.Activities{}, &refresh.Activities{}, &report.Activities{}}
 
 // methods are the activities of the real structs by name, without their receivers.
 func methods() map[string]reflect.Type {
@@ -107,6 +108,7 @@ func TestWorkflowsPassActivitiesWhatTheyTakeAndCallAllOfThem(t *testing.T) {
 		calls = append(calls, tr.seen.activities...)
 	}
 	note(try(t, newWorld(2, nil), RunPipelineName, object(pipelineInput)))
+	note(try(t, newWorld(2, nil), RefreshDatasetName, object(refreshInput)))
 	for _, name := range []string{GenerateProfilesName, BuildDialoguesName} {
 		note(try(t, newWorld(2, nil), name, object("%s}", stagesOfShards[name].input)))
 	}
@@ -143,7 +145,7 @@ func TestThePublicNamesAreTheDocumentedOnes(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", prefix, got, want)
 		}
 	}
-	want := []string{"BuildDialogues", "BuildPairs", "ComputeReference", "EvaluateModel", "GenerateProfiles", "JudgeResponses", "ReverseConstraints", "RunPipeline", "SampleResponses", "TrainModel"}
+	want := []string{"BuildDialogues", "BuildPairs", "ComputeReference", "EvaluateModel", "GenerateProfiles", "JudgeResponses", "RefreshDataset", "ReverseConstraints", "RunPipeline", "SampleResponses", "TrainModel"}
 	if got := names(); !slices.Equal(got, want) {
 		t.Errorf("workflows %v, want %v", got, want)
 	}

@@ -37,7 +37,7 @@ func BuildPairs(ctx workflow.Context, in schemas.BuildPairsInput) (schemas.PairR
 		},
 		then: func(done schemas.StageResult) error {
 			return workflow.ExecuteActivity(withRecords(ctx, "publish a version of "+in.Dataset), publishVersion,
-				pair.PublishInput{Dataset: in.Dataset, Manifest: done.Manifest}).Get(ctx, &out)
+				pair.PublishInput{Dataset: in.Dataset, Manifest: done.Manifest, Extends: in.Extends}).Get(ctx, &out)
 		},
 	}.run(ctx, in.StageInput)
 	out.StageResult = done

@@ -31,7 +31,7 @@ func fullInput(t *testing.T, name string) json.RawMessage {
 	t.Helper()
 	long := func(s string) string { return s + strings.Repeat("x", 120-len(s)) }
 	fields := map[string]any{
-		"profiles": long("s3://rpo/manifests/"), "manifest": long("s3://rpo/manifests/"), "trained_model": long("s3://rpo/jobs/"),
+		"profiles": long("s3://rpo/manifests/"), "source": long("s3://rpo/manifests/") + "/", "manifest": long("s3://rpo/manifests/"), "trained_model": long("s3://rpo/jobs/"),
 		"endpoint": long("policy"), "model": long("s3://rpo/jobs/"), "judge_endpoint": long("judge"), "judge_model": long("model"),
 		"reverse_endpoint": long("judge"), "reverse_model": long("model"), "eval_endpoint": long("trained"), "base_model": long("base"),
 		"generate_endpoint": long("writer"), "generate_model": long("model"), "personas": long("s3://rpo/manifests/"),
@@ -59,6 +59,16 @@ func TestNoPayloadOfAPipelineExceedsItsLimit(t *testing.T) {
 	if n := len(got.Stages[0].Failed); n != maxSummaryFailures {
 		t.Errorf("the summary lists %d failures, want %d", n, maxSummaryFailures)
 	}
+}
+
+func TestNoPayloadOfARefreshExceedsItsLimit(t *testing.T) {
+	w := newWorld(500, longest(maxFailures))
+	w.found = newProfiles
+	long := strings.Repeat("<", 120)
+	w.found.Refused, w.found.RefusedFirst = 3, []schemas.RefusedObject{{Key: long, Reason: long}, {Key: long, Reason: long}, {Key: long, Reason: long}}
+	tr := try(t, w, RefreshDatasetName, fullInput(t, RefreshDatasetName))
+	tr.get(&schemas.RefreshResult{})
+	checkWeight(t, tr)
 }
 
 func TestNoPayloadOfAContinuedAndParkedStageExceedsItsLimit(t *testing.T) {

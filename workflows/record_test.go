@@ -12,6 +12,7 @@ import (
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -27,6 +28,8 @@ type recording struct {
 	drive func(context.Context, client.Client, client.WorkflowRun, *world) error
 	// ends is how the workflow ends, if not with a result.
 	ends func(error) bool
+	// scheduled has a schedule start it.
+	scheduled bool
 }
 
 func recordings() []recording {
@@ -37,6 +40,8 @@ func recordings() []recording {
 	cancelled := newWorld(2, nil)
 	training := make(chan struct{})
 	cancelled.hold = map[string]func(){trainPolicy: func() { close(training); select {} }}
+	unmended := refreshed(2)
+	unmended.failures = map[int]failure{number(1): {forever, invalid}}
 	once := func() *world {
 		return newWorld(5, map[int]failure{number(1): {1, overloaded}, number(3): {1, invalid}})
 	}
@@ -54,6 +59,9 @@ func recordings() []recording {
 		{file: "ComputeReference", workflow: ComputeReferenceName, input: `{"manifest":"m"}`, world: newWorld(1, nil)},
 		{file: "TrainModel", workflow: TrainModelName, input: `{"manifest":"m"}`, world: newWorld(1, nil)},
 		{file: "EvaluateModel", workflow: EvaluateModelName, input: `{"manifest":"m","trained_model":"m"}`, world: newWorld(2, nil)},
+		{file: "RefreshDataset", workflow: RefreshDatasetName, input: refreshInput, world: refreshed(2)},
+		{file: "RefreshDataset-gave-way", workflow: RefreshDatasetName, input: `{"source":"s3://rpo/incoming/","park_timeout":"1m"}`,
+			world: unmended, scheduled: true, ends: func(err error) bool { return temporal.IsCanceledError(err) }},
 		{file: "RunPipeline-cancelled", workflow: RunPipelineName, input: pipelineInput, world: cancelled, ends: failed,
 			drive: func(ctx context.Context, c client.Client, run client.WorkflowRun, _ *world) error {
 				select {
@@ -155,7 +163,7 @@ func (r recording) run(ctx context.Context, c client.Client, folder string) erro
 		}
 		defer w.Stop()
 	}
-	run, err := c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: "recorded-" + r.file, TaskQueue: QueueWorkflows}, r.workflow, object("%s", r.input))
+	run, err := r.start(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -179,6 +187,35 @@ func (r recording) run(ctx context.Context, c client.Client, folder string) erro
 		first = id
 	}
 	return keep(ctx, c, run.GetID(), first, filepath.Join(folder, r.file+".json.gz"))
+}
+
+func (r recording) start(ctx context.Context, c client.Client) (client.WorkflowRun, error) {
+	id := "recorded-" + r.file
+	if !r.scheduled {
+		return c.ExecuteWorkflow(ctx, client.StartWorkflowOptions{ID: id, TaskQueue: QueueWorkflows}, r.workflow, object("%s", r.input))
+	}
+	s, err := c.ScheduleClient().Create(ctx, client.ScheduleOptions{ID: id, TriggerImmediately: true,
+		Spec:   client.ScheduleSpec{CronExpressions: []string{"0 2 * * *"}},
+		Action: &client.ScheduleWorkflowAction{ID: id, Workflow: r.workflow, TaskQueue: QueueWorkflows, Args: []any{object("%s", r.input)}}})
+	if err != nil {
+		return nil, err
+	}
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-tick.C:
+		}
+		d, err := s.Describe(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if a := d.Info.RecentActions; len(a) > 0 && a[0].StartWorkflowResult != nil {
+			return c.GetWorkflow(ctx, a[0].StartWorkflowResult.WorkflowID, a[0].StartWorkflowResult.FirstExecutionRunID), nil
+		}
+	}
 }
 
 // keep writes the history of one run.

@@ -20,6 +20,7 @@ func Register(w worker.WorkflowRegistry) {
 		ComputeReferenceName:   strict(ComputeReference),
 		TrainModelName:         strict(TrainModel),
 		EvaluateModelName:      strict(EvaluateModel),
+		RefreshDatasetName:     strict(RefreshDataset),
 	} {
 		w.RegisterWorkflowWithOptions(run, workflow.RegisterOptions{Name: name})
 	}
@@ -38,5 +39,6 @@ func Inputs() map[string]schemas.Input {
 		ComputeReferenceName:   &schemas.ComputeReferenceInput{},
 		TrainModelName:         &schemas.TrainModelInput{},
 		EvaluateModelName:      &schemas.EvaluateModelInput{},
+		RefreshDatasetName:     &schemas.RefreshDatasetInput{},
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"rpo/activities/pair"
 	"rpo/activities/profile"
 	"rpo/activities/reference"
+	"rpo/activities/refresh"
 	"rpo/activities/report"
 	"rpo/activities/reverse"
 	"rpo/activities/sample"
@@ -54,6 +55,10 @@ type world struct {
 	// logs has the recorded failures and retried the shards worked on again, by round.
 	logs    map[string]map[int][]schemas.ShardFailure
 	retried map[string][]int
+	// found is what a source has that is new.
+	found schemas.FoundProfiles
+	// real are activities that stand in for those of the world.
+	real map[string]any
 }
 
 type failure struct {
@@ -330,6 +335,9 @@ func (w *world) activities() map[string]any {
 			return schemas.PairResult{Dataset: in.Dataset, Version: 3, Hash: fmt.Sprintf("%064d", 7), Pairs: 42,
 				PairsByG: map[string]int64{"1": 12, "2": 20, "3": 10}}, w.call(publishVersion)
 		},
+		findNewProfiles: func(_ context.Context, in refresh.FindInput) (schemas.FoundProfiles, error) {
+			return w.find(in), w.call(findNewProfiles)
+		},
 		referencePairs: func(_ context.Context, in reference.Input) (schemas.StageResult, error) {
 			return w.process("reference", in.Job), w.call(referencePairs)
 		},
@@ -365,6 +373,7 @@ type activityRegistry interface {
 // error by the rule of the worker's interceptor.
 func (w *world) register(r activityRegistry) {
 	all := w.activities()
+	maps.Copy(all, w.real)
 	for _, name := range slices.Sorted(maps.Keys(all)) {
 		r.RegisterActivityWithOptions(translated(all[name]), activity.RegisterOptions{Name: name})
 	}

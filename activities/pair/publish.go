@@ -15,6 +15,8 @@ import (
 type PublishInput struct {
 	Dataset  string `json:"dataset"`
 	Manifest string `json:"manifest"`
+	// Extends, if not nil, has the version hold its parent's objects, too.
+	Extends *schemas.Extension `json:"extends,omitempty"`
 }
 
 // PublishVersion lists the pairs of a manifest as the next version of a data
@@ -34,6 +36,10 @@ func (a *Activities) PublishVersion(ctx context.Context, in PublishInput) (schem
 			out.PairsByCase[paperCase] = n
 		}
 	}
+	if in.Extends != nil {
+		err := a.extend(ctx, in, m, &out)
+		return out, err
+	}
 	v, rows, err := a.publish(ctx, in, m, in.Dataset, schemas.TablePair)
 	if err != nil {
 		return out, err
@@ -48,7 +54,7 @@ func (a *Activities) PublishVersion(ctx context.Context, in PublishInput) (schem
 			return out, err
 		}
 		if rows > 0 {
-			out.Baselines = append(out.Baselines, schemas.PublishedBaseline{Dataset: v.Dataset, Version: v.Number, Hash: v.Hash, Rows: rows})
+			out.Baselines = append(out.Baselines, baseline(v))
 		}
 	}
 	return out, nil
@@ -57,14 +63,8 @@ func (a *Activities) PublishVersion(ctx context.Context, in PublishInput) (schem
 // publish makes a version of one table's objects that hold rows; none if no object
 // does.
 func (a *Activities) publish(ctx context.Context, in PublishInput, m schemas.Manifest, dataset, table string) (v schemas.DatasetVersion, rows int64, err error) {
-	var objects []schemas.Object
-	for _, o := range m.Objects(table) {
-		if o.Rows > 0 {
-			objects = append(objects, o)
-			rows += o.Rows
-		}
-	}
-	if rows == 0 {
+	objects := filled(m, table)
+	if rows = rowsOf(objects); rows == 0 {
 		return v, 0, nil
 	}
 	v, err = store.PublishVersion(ctx, a.Store, schemas.DatasetVersion{

@@ -8,6 +8,10 @@ import (
 	"rpo/schemas"
 )
 
+// ShardSize is how many of n profiles a shard holds by default: few enough for 8
+// shards or more where there are so many profiles, and at most 200.
+func ShardSize(n int) int { return min(max(1, (n+15)/16), 200) }
+
 // Write stores an import as shards of at most profilesPerShard profiles with
 // their turns, the train split before the eval split, no shard of both, and
 // quarantined rows on the shards from number 0 on. Objects, job id and manifest

@@ -11,8 +11,8 @@ import (
 
 // PublishVersion writes v as the next version of its dataset, with Number,
 // Parent and Hash filled in, and returns what was published. If the newest
-// version holds the same objects it returns that one and writes nothing, so a
-// retry makes no second version. Of two publishers of one number the loser reads
+// version holds the same objects, and has the same watermark if v has one, it
+// returns that one and writes nothing, so a retry makes no second version. Of two publishers of one number the loser reads
 // again and takes the next.
 func PublishVersion(ctx context.Context, s Store, v schemas.DatasetVersion) (schemas.DatasetVersion, error) {
 	v.Hash = schemas.Hash(v.Objects)
@@ -24,7 +24,7 @@ func PublishVersion(ctx context.Context, s Store, v schemas.DatasetVersion) (sch
 		if err != nil {
 			return schemas.DatasetVersion{}, err
 		}
-		if ok && newest.Hash == v.Hash {
+		if ok && newest.Hash == v.Hash && (v.Watermark == "" || v.Watermark == newest.Watermark) {
 			return newest, nil
 		}
 		v.Parent, v.Number = newest.Number, newest.Number+1

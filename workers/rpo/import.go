@@ -179,7 +179,7 @@ func shardSize(asked, rows int) int {
 	if asked != 0 {
 		return asked
 	}
-	return min(max(1, (rows+15)/16), 200)
+	return profile.ShardSize(rows)
 }
 
 func printSeeds(seeds []schemas.Seed) {

@@ -23,6 +23,7 @@ import (
 	"rpo/activities/pair"
 	"rpo/activities/profile"
 	"rpo/activities/reference"
+	"rpo/activities/refresh"
 	"rpo/activities/report"
 	"rpo/activities/reverse"
 	"rpo/activities/sample"
@@ -215,6 +216,7 @@ func activities(c config, s store.Store, m chat.Models, namespace string) []any 
 		&reference.Activities{Store: s, Node: node},
 		&train.Activities{Store: s, Node: node},
 		&evaluate.Activities{Store: s, Models: m},
+		&refresh.Activities{Store: s},
 		&report.Activities{Store: s, UI: c.UI, Namespace: namespace},
 	}
 }
