@@ -91,7 +91,9 @@ func TestARefusedTurnDoesNotEndItsDialogue(t *testing.T) {
 }
 
 func TestTurnsAreGroupedByDialogueInTheOrderTheyWereSpoken(t *testing.T) {
-	turn := func(dialogue string, index int64) schemas.Turn { return schemas.Turn{DialogueID: dialogue, Index: index} }
+	turn := func(dialogue string, index int64) schemas.Turn {
+		return schemas.Turn{DialogueID: dialogue, Index: index}
+	}
 	got := sample.Dialogues([]schemas.Turn{turn("b", 2), turn("a", 0), turn("b", 0), turn("c", 5), turn("b", 1), turn("a", 1)})
 	if want := [][]int{{2, 4, 0}, {1, 5}, {3}}; !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v, want %v", got, want)
