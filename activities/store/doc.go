@@ -10,6 +10,7 @@
 //	runs/<job>/<stage>/shard-00042.json      commit record, first writer wins
 //	runs/<job>/<stage>/manifest.json         shards of a stage
 //	imports/<sha256>.json                    manifest of an import
+//	supplements/<sha256>.json                manifest of requeued rows
 //	datasets/<name>/v000001.json             dataset version, first writer wins
 //
 // What may not enter: anything that knows what a row means, and any cache or
