@@ -20,7 +20,7 @@ import "time"
 // number under way (Little's law): if it grows in proportion to the level, the
 // tokens per second stay as they were. A batching engine takes somewhat longer
 // per token with every request more and still makes more tokens per second, so
-// it is driven on until a rise of the level brings under a tenth of its due.
+// it is driven on until a rise of the level brings under a fifth of its due.
 type level struct {
 	limit, max int
 	phase      phase

@@ -167,36 +167,37 @@ func (p plan) sample(ctx context.Context, s *stack, out map[string]any) error {
 }
 
 func (p plan) fixed(ctx context.Context, s *stack, out map[string]any) error {
-	for _, width := range []int{16, 2 * p.slots} {
-		e, err := startEndpoint(p.script())
-		if err != nil {
-			return err
-		}
-		defer e.stop()
-		// Everything but the calls is the program's own.
-		kill, err := s.worker(e.url, "rpo,rpo-io")
-		if err != nil {
-			return err
-		}
-		defer kill()
-		stop, err := s.bareWorker(ctx, e.url, width)
-		if err != nil {
-			return err
-		}
-		defer stop()
-		q := p
-		q.turns = p.turns * min(width, p.slots) / p.slots
-		m, err := q.watched(ctx, s, e, fmt.Sprintf("fixed-%d", width))
-		if err != nil {
-			return err
-		}
-		if width == 16 {
-			out["fixed_concurrency_share"] = m.share
-		} else {
-			out["fixed_double_share"], out["fixed_double_refused_share"] = m.share, m.refused
-		}
+	m, err := p.fixedAt(ctx, s, 16)
+	if err != nil {
+		return err
 	}
+	out["fixed_concurrency_share"] = m.share
+	if m, err = p.fixedAt(ctx, s, 2*p.slots); err != nil {
+		return err
+	}
+	out["fixed_double_share"], out["fixed_double_refused_share"] = m.share, m.refused
 	return nil
+}
+
+// fixedAt runs the baseline. Everything but the calls is the program's own.
+func (p plan) fixedAt(ctx context.Context, s *stack, width int) (shares, error) {
+	e, err := startEndpoint(p.script())
+	if err != nil {
+		return shares{}, err
+	}
+	defer e.stop()
+	kill, err := s.worker(e.url, "rpo,rpo-io")
+	if err != nil {
+		return shares{}, err
+	}
+	defer kill()
+	stop, err := s.bareWorker(ctx, e.url, width)
+	if err != nil {
+		return shares{}, err
+	}
+	defer stop()
+	p.turns = p.turns * min(width, p.slots) / p.slots
+	return p.watched(ctx, s, e, fmt.Sprintf("fixed-%d", width))
 }
 
 // resume kills the worker after four tenths of the turns.

@@ -72,7 +72,7 @@ func await(ctx context.Context, e *endpoint, done <-chan error, enough func(coun
 		select {
 		case err := <-done:
 			if err == nil {
-				err = fmt.Errorf("the run ended early")
+				err = fmt.Errorf("the run ended early, after %d answers", c.Queue.Answered)
 			}
 			return c, err
 		case <-ctx.Done():
