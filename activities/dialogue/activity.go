@@ -41,6 +41,9 @@ func (a *Activities) DialogueShard(ctx context.Context, in ShardInput) (schemas.
 			return err
 		}
 		defer release()
+		if in.Allowance.EstimateOnly {
+			return estimate(ctx, players, meter, parts, in.DialogueOptions)
+		}
 		played, err := Shard(ctx, players, meter, parts, in.DialogueOptions, w)
 		if err != nil {
 			return err

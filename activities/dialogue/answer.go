@@ -217,8 +217,7 @@ func (p *play) edited(ctx context.Context, t schemas.Turn, c candidate, round in
 		return "", err
 	}
 	req.Model, req.Temperature = p.players.Responder.Name, criticTemperature
-	// Quotation marks and line breaks take more in JSON than in a text.
-	req.MaxTokens = p.options.DialogueMaxTokens + p.options.DialogueMaxTokens/4
+	req.MaxTokens = editTokens(p.options)
 	req.Seed = p.seed("edit", int(t.Index), round)
 	var out string
 	_, err = p.players.Responder.Ask(ctx, req, func(reply string) (err error) {
@@ -230,6 +229,10 @@ func (p *play) edited(ctx context.Context, t schemas.Turn, c candidate, round in
 	}
 	return out, nil
 }
+
+// editTokens bounds an edit: quotation marks and line breaks take more in JSON
+// than in a text.
+func editTokens(o schemas.DialogueOptions) int { return o.DialogueMaxTokens + o.DialogueMaxTokens/4 }
 
 func parseEdit(text, nonce string) (string, error) {
 	var reply struct {

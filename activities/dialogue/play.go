@@ -31,17 +31,16 @@ type Played struct {
 // not the dialogue's fault (chat.RowError); an error of a later turn ends the
 // dialogue with the turns before it.
 func Play(ctx context.Context, players Players, part Part, o schemas.DialogueOptions, endpoint string) (Played, error) {
-	p := &play{part: part, options: o, players: players, endpoint: endpoint, chinese: part.chinese()}
+	p, err := newPlay(players, part, o, endpoint)
+	if err != nil {
+		return p.out, err
+	}
 	p.out = Played{Counts: map[string]int64{}, Dialogue: schemas.Dialogue{
 		DialogueID: part.ID(), ProfileID: part.Profile.ProfileID, Number: int64(part.Number), Split: part.Profile.Split,
 		PersonaID: part.Persona.PersonaID, Traits: part.Traits, Language: part.language(),
 		UserModel: players.User.Name + " " + userVersion, ResponderModel: players.Responder.Name + " " + respondVersion + " " + criticVersion,
 	}}
-	if needsJudge(part.Profile) && players.Judge.Completer == nil {
-		return p.out, schemas.Errorf(schemas.InvalidInput,
-			"profile %s has a constraint with a trigger or without a rule and no judge_endpoint was given: name one", part.Profile.ProfileID)
-	}
-	ended, err := schemas.EndedTurns, error(nil)
+	ended := schemas.EndedTurns
 	for i := range o.MaxTurns {
 		if ended, err = p.turn(ctx, i); err != nil || ended != "" {
 			break
@@ -76,6 +75,17 @@ type play struct {
 	// met are the constraints that an earlier turn has triggered.
 	met map[string]bool
 	out Played
+}
+
+// newPlay is about to begin. A profile that needs a judge when there is none is an
+// InvalidInput error.
+func newPlay(players Players, part Part, o schemas.DialogueOptions, endpoint string) (*play, error) {
+	p := &play{part: part, options: o, players: players, endpoint: endpoint, chinese: part.chinese()}
+	if needsJudge(part.Profile) && players.Judge.Completer == nil {
+		return p, schemas.Errorf(schemas.InvalidInput,
+			"profile %s has a constraint with a trigger or without a rule and no judge_endpoint was given: name one", part.Profile.ProfileID)
+	}
+	return p, nil
 }
 
 // turn plays one turn; ended says why there is none.
@@ -163,14 +173,4 @@ func (p *play) seed(purpose string, counters ...int) int64 {
 		purpose += " " + strconv.Itoa(n)
 	}
 	return int64(p.part.draw(purpose, 0) >> 33)
-}
-
-// Calls is a rough upper bound of the calls that self-play of so many profiles
-// makes: every query is refused to the last, every candidate is a call of its own
-// and is judged, and every round of edits is made. Replies that are not valid at
-// once come on top.
-func Calls(profiles int64, o schemas.DialogueOptions) (calls int64) {
-	question := (1 + queryAgain) * 2
-	answer := 2*o.Candidates + 2*o.RefineRounds
-	return profiles * int64(o.DialoguesPerProfile) * int64(o.MaxTurns) * int64(question+answer)
 }

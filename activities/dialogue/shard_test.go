@@ -223,17 +223,6 @@ func TestTheSplitOfTheProfileIsCarriedToItsTurns(t *testing.T) {
 	}
 }
 
-func TestCallsIsAnUpperBound(t *testing.T) {
-	w := lively(t)
-	var calls atomic.Int64
-	w.fault = func(scripted.Parsed) *scripted.Reply { calls.Add(1); return nil }
-	var o schemas.DialogueOptions
-	played(t, w, func(have *schemas.DialogueOptions) { have.DialoguesPerProfile = 2; o = *have }, shops(3)...)
-	if most := dialogue.Calls(3, o); calls.Load() > most || most != 3*2*5*24 {
-		t.Errorf("%d calls, bound %d", calls.Load(), most)
-	}
-}
-
 // down is an endpoint that cannot answer now.
 type down struct{ steptest.Models }
 
