@@ -19,10 +19,10 @@ type role struct {
 	// stop bounds everything: when it is over, contexts are cancelled and the
 	// process ends, whatever is unfinished.
 	stop time.Duration
-	// settle is how long all activities go on as if nothing were; after it, those
-	// are cancelled that have no call to a model under way, and after finish all.
-	// 0 leaves it to the activities.
-	settle, finish time.Duration
+	// finish is how long activities may go on. One that cannot, since all that it
+	// has left is to call a model again, is cancelled before. 0 leaves the stop to
+	// the activities.
+	finish time.Duration
 }
 
 // roles are by queue. A shard that is cancelled returns at once with what it has
@@ -30,10 +30,10 @@ type role struct {
 // instead of waiting for a heartbeat that never comes.
 var roles = map[string]role{
 	workflows.QueueWorkflows: {stop: 10 * time.Second},
-	workflows.QueueIO:        {stop: 30 * time.Second, settle: 10 * time.Second, finish: 10 * time.Second},
+	workflows.QueueIO:        {stop: 30 * time.Second, finish: 15 * time.Second},
 	// The replies under way are paid for: most come within finish. Then finished
 	// calls are flushed.
-	workflows.QueueLLM: {stop: 40*time.Second + flushTimeout + 5*time.Second, settle: 3 * time.Second, finish: 40 * time.Second},
+	workflows.QueueLLM: {stop: 40*time.Second + flushTimeout + 5*time.Second, finish: 40 * time.Second},
 	// A gang watches the worker's stop itself: it writes a checkpoint and copies it
 	// into the store.
 	workflows.QueueGPU: {stop: 3 * time.Minute},
@@ -42,17 +42,15 @@ var roles = map[string]role{
 // errStopping is the cause of what is cancelled since its worker stops.
 var errStopping = errors.New("the worker is shutting down")
 
-// shift is one activity's time at a worker. It knows which calls to models are
-// under way, so that these can end when the worker stops, and no new one begins.
+// shift is one activity's time at a worker. It knows its calls to models, so that
+// these can end when the worker stops, and no further one begins.
 type shift struct {
-	role     role
 	stopping <-chan struct{}
-	end      context.CancelCauseFunc
+	// stuck is closed when the worker stops, no call is under way and one waits.
+	stuck chan struct{}
 
-	mu       sync.Mutex
-	underWay int
-	// idle is closed and replaced whenever the last call under way ends.
-	idle chan struct{}
+	mu                sync.Mutex
+	underWay, waiting int
 }
 
 type shiftKey struct{}
@@ -63,60 +61,44 @@ func (r role) begin(ctx context.Context) (shifted context.Context, over func()) 
 	if r.finish == 0 {
 		return ctx, func() {}
 	}
-	s := &shift{role: r, stopping: activity.GetWorkerStopChannel(ctx), idle: make(chan struct{})}
-	ctx, s.end = context.WithCancelCause(context.WithValue(ctx, shiftKey{}, s))
+	s := &shift{stopping: activity.GetWorkerStopChannel(ctx), stuck: make(chan struct{})}
+	shifted, end := context.WithCancelCause(context.WithValue(ctx, shiftKey{}, s))
 	var watching sync.WaitGroup
-	watching.Go(func() { s.watch(ctx) })
-	return ctx, func() {
-		s.end(nil)
+	watching.Go(func() { s.watch(shifted, r.finish, end) })
+	return shifted, func() {
+		end(nil)
 		watching.Wait()
 	}
 }
 
-func (s *shift) watch(ctx context.Context) {
+func (s *shift) watch(ctx context.Context, finish time.Duration, end context.CancelCauseFunc) {
 	select {
 	case <-ctx.Done():
 		return
 	case <-s.stopping:
 	}
-	settled, finished := time.NewTimer(s.role.settle), time.NewTimer(s.role.finish)
-	defer settled.Stop()
-	defer finished.Stop()
+	late := time.NewTimer(finish)
+	defer late.Stop()
 	select {
 	case <-ctx.Done():
-		return
-	case <-settled.C:
+	case <-s.stuck:
+		end(errStopping)
+	case <-late.C:
+		end(errStopping)
 	}
-	for {
-		s.mu.Lock()
-		none, idle := s.underWay == 0, s.idle
-		s.mu.Unlock()
-		if none {
-			break
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-idle:
-			continue
-		case <-finished.C:
-		}
-		break
-	}
-	s.end(errStopping)
 }
 
-// call counts a call under way; done must be called when it ends.
-func (s *shift) call() (done func()) {
+// count changes the numbers of calls under way and waiting.
+func (s *shift) count(underWay, waiting int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.underWay++
-	return func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.underWay--; s.underWay == 0 {
-			close(s.idle)
-			s.idle = make(chan struct{})
+	s.underWay += underWay
+	s.waiting += waiting
+	if s.underWay == 0 && s.waiting > 0 {
+		select {
+		case <-s.stuck:
+		default:
+			close(s.stuck)
 		}
 	}
 }
@@ -135,8 +117,9 @@ func stopped(ctx context.Context, err error) error {
 	return out
 }
 
-// draining begins no call once the worker of the activity stops: it waits for
-// the activity's end, which lets the calls under way end.
+// draining begins no call once the worker of the activity stops: the call waits
+// for the activity's end, which comes when those under way have ended. Those that
+// wait in the endpoint's limiter are under way, too.
 type draining struct{ chat.Completer }
 
 func (c draining) Complete(ctx context.Context, req chat.Request) (chat.Response, error) {
@@ -146,10 +129,12 @@ func (c draining) Complete(ctx context.Context, req chat.Request) (chat.Response
 	}
 	select {
 	case <-s.stopping:
+		s.count(0, 1)
 		<-ctx.Done()
 		return chat.Response{}, schemas.Errorf(schemas.Internal, "the call was not begun: %w", ctx.Err())
 	default:
 	}
-	defer s.call()()
+	s.count(1, 0)
+	defer s.count(-1, 0)
 	return c.Completer.Complete(ctx, req)
 }

@@ -49,7 +49,7 @@ func (s slow) Complete(ctx context.Context, _ chat.Request) (chat.Response, erro
 func TestAStoppingWorkerLetsCallsUnderWayEndAndBeginsNone(t *testing.T) {
 	stop, model := make(chan struct{}), slow{make(chan struct{}), make(chan struct{})}
 	var paid chat.Response
-	err := onDuty(t, role{settle: time.Millisecond, finish: never}, stop, func(ctx context.Context) error {
+	err := onDuty(t, role{finish: never}, stop, func(ctx context.Context) error {
 		m, first := draining{model}, make(chan error)
 		go func() {
 			var err error
@@ -89,9 +89,10 @@ func TestAStoppingWorkerLetsCallsUnderWayEndAndBeginsNone(t *testing.T) {
 func TestACallThatTakesTooLongIsCutWhenTheWorkerStops(t *testing.T) {
 	stop, model := make(chan struct{}), slow{make(chan struct{}, 1), make(chan struct{})}
 	close(stop)
-	err := onDuty(t, role{settle: time.Millisecond, finish: time.Millisecond}, stop, func(ctx context.Context) error {
+	err := onDuty(t, role{finish: time.Millisecond}, stop, func(ctx context.Context) error {
 		s := ctx.Value(shiftKey{}).(*shift)
-		defer s.call()() // begun before the stop
+		s.count(1, 0) // begun before the stop
+		defer s.count(-1, 0)
 		_, err := model.Complete(ctx, chat.Request{})
 		return err
 	})
@@ -103,10 +104,10 @@ func TestACallThatTakesTooLongIsCutWhenTheWorkerStops(t *testing.T) {
 func TestWorkThatEndsWhileTheWorkerStopsCounts(t *testing.T) {
 	stop := make(chan struct{})
 	close(stop)
-	if err := onDuty(t, role{settle: never, finish: never}, stop, func(context.Context) error { return nil }); err != nil {
+	if err := onDuty(t, role{finish: never}, stop, func(context.Context) error { return nil }); err != nil {
 		t.Error(err)
 	}
-	if err := onDuty(t, role{settle: time.Millisecond, finish: never}, stop, func(ctx context.Context) error { <-ctx.Done(); return nil }); err != nil {
+	if err := onDuty(t, role{finish: time.Millisecond}, stop, func(ctx context.Context) error { <-ctx.Done(); return nil }); err != nil {
 		t.Errorf("it ended well after the cancel: %v", err)
 	}
 }
@@ -135,7 +136,7 @@ func TestEveryQueueHasARoleThatLeavesTimeForWhatItStops(t *testing.T) {
 		if !ok || r.stop < 10*time.Second {
 			t.Errorf("%s: %+v: a stop of 0 cancels everything at once", queue, r)
 		}
-		if r.settle > r.finish || r.finish > 0 && r.stop < r.finish+5*time.Second {
+		if r.finish > 0 && r.stop < r.finish+5*time.Second {
 			t.Errorf("%s: %+v: nothing is left to return in", queue, r)
 		}
 	}

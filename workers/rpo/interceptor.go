@@ -43,6 +43,7 @@ func (in *inbound) Init(out interceptor.ActivityOutboundInterceptor) error {
 }
 
 func (in *inbound) ExecuteActivity(ctx context.Context, input *interceptor.ExecuteActivityInput) (any, error) {
+	in.out.activity = ctx
 	if activity.GetInfo(ctx).HeartbeatTimeout > 0 {
 		stop := make(chan struct{})
 		var ticking sync.WaitGroup
@@ -52,7 +53,7 @@ func (in *inbound) ExecuteActivity(ctx context.Context, input *interceptor.Execu
 			for {
 				select {
 				case <-tick.C:
-					in.out.repeat(ctx)
+					in.out.repeat()
 				case <-stop:
 					return
 				}
@@ -72,19 +73,23 @@ func (in *inbound) ExecuteActivity(ctx context.Context, input *interceptor.Execu
 // outbound remembers the last heartbeat.
 type outbound struct {
 	interceptor.ActivityOutboundInterceptorBase
-	mu      sync.Mutex
-	details []any
+	// activity is the context of the whole activity. The SDK keeps the context that
+	// a heartbeat came with and sends later ones with it: were it that of a part
+	// that has ended, the send would fail and the SDK cancel the activity.
+	activity context.Context
+	mu       sync.Mutex
+	details  []any
 }
 
-func (o *outbound) RecordHeartbeat(ctx context.Context, details ...any) {
+func (o *outbound) RecordHeartbeat(_ context.Context, details ...any) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.details = details
-	o.Next.RecordHeartbeat(ctx, details...)
+	o.Next.RecordHeartbeat(o.activity, details...)
 }
 
-func (o *outbound) repeat(ctx context.Context) {
+func (o *outbound) repeat() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.Next.RecordHeartbeat(ctx, o.details...)
+	o.Next.RecordHeartbeat(o.activity, o.details...)
 }

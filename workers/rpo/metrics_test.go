@@ -36,8 +36,8 @@ func expectLines(t *testing.T, got string, lines ...string) {
 	}
 	if t.Failed() {
 		for line := range strings.Lines(got) {
-			if strings.HasPrefix(line, "rpo_") || strings.HasPrefix(line, "temporal_") {
-				t.Log(line)
+			if strings.HasPrefix(line, "rpo_") && !strings.Contains(line, "_bucket{") {
+				t.Log(strings.TrimSpace(line))
 			}
 		}
 	}
