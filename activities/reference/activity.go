@@ -42,6 +42,7 @@ type config struct {
 	Device    string   `json:"device"`
 	DType     string   `json:"dtype"`
 	Threads   int      `json:"threads"`
+	Shard     int      `json:"shard"`
 }
 
 const stage = "reference"
@@ -108,6 +109,7 @@ func (a *Activities) compute(ctx context.Context, in Input, m schemas.Manifest) 
 		Version: 1, ModelDir: base, Out: filepath.Join(dir, "reference.parquet"),
 		Events: filepath.Join(dir, "events.jsonl"), Result: filepath.Join(dir, "result.json"), MaxTokens: in.MaxLength,
 		Batch: 16, Device: a.Node.Device, DType: a.Node.Precision(in.Precision), Threads: a.Node.Threads,
+		Shard: max(1, in.Shard), // the mesh of the training, so that what it can hold fits here, too
 	}
 	if c.Data, err = train.Fetch(ctx, a.Store, pairs, filepath.Join(dir, "data")); err != nil {
 		return r, err
@@ -118,7 +120,7 @@ func (a *Activities) compute(ctx context.Context, in Input, m schemas.Manifest) 
 	}
 	started := time.Now()
 	err = train.Process{
-		Command: []string{a.Node.Python, "-m", "rpo_trainer.reference", "--config", file},
+		Command: append(a.Node.Ranks(in.Processes), "-m", "rpo_trainer.reference", "--config", file),
 		Env:     a.Node.Env(), Dir: dir, Log: filepath.Join(dir, "log"),
 		Progress: train.Follow(c.Events),
 		Beat:     func(b schemas.Heartbeat) { activity.RecordHeartbeat(ctx, b) },

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strconv"
 	"syscall"
 
 	"rpo/activities/store"
@@ -53,6 +54,15 @@ func (n Node) Precision(asked string) string {
 
 // Env lets Python find the trainer.
 func (n Node) Env() []string { return []string{"PYTHONPATH=" + n.PackageDir, "PYTHONUNBUFFERED=1"} }
+
+// Ranks is the command that starts a Python module on so many processes of this
+// machine; the module's arguments follow.
+func (n Node) Ranks(processes int) []string {
+	if processes <= 1 {
+		return []string{n.Python}
+	}
+	return []string{n.Python, "-m", "torch.distributed.run", "--standalone", "--max-restarts=0", "--nproc-per-node", strconv.Itoa(processes)}
+}
 
 // Claim makes the local folder of a job and locks it, so that an attempt whose
 // worker was thought dead and the one that replaces it never share it. The lock

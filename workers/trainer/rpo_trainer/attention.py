@@ -32,8 +32,13 @@ def register():
     AttentionMaskInterface.register(NAME, lambda *arguments, **keywords: None)
 
 
+@torch.compiler.disable
 def attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0, segments=None, **keywords):
-    """query [1, H, T, d], key and value [1, H or fewer, T, d]; returns ([1, T, H, d], None)."""
+    """query [1, H, T, d], key and value [1, H or fewer, T, d]; returns ([1, T, H, d], None).
+
+    Compiled blocks leave it as it is: every batch has other pieces, and each would be
+    compiled anew.
+    """
     if segments is None:
         # One new token of a generation sees all keys.
         causal = query.shape[2] == key.shape[2]

@@ -80,7 +80,7 @@ def build(model_dir, group, dtype, *, init="weights", adapter=None, seed=0, lora
         if recompute != "none":
             layer.forward = functools.partial(recomputed, layer.forward, recompute)
         if compiled:
-            layer.compile()
+            layer.compile(dynamic=True)
     if init == "random":
         model.to(group.device)
     elif not group.sharded or model.config.tie_word_embeddings:

@@ -1,10 +1,13 @@
 import json
 import os
+import subprocess
+import sys
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import tiny
+from test_resume import environment
 
 from rpo_trainer import reference, refcache
 
@@ -104,3 +107,23 @@ def test_a_key_changes_with_anything_the_value_depends_on():
         ([1, 2], [3], "w", "t"), ([1], [2, 3], "w", "t"), ([1, 2], [4], "w", "t"), ([1, 2], [3], "v", "t"),
         ([1, 2], [3], "w", "s"))}
     assert len(keys) == 5
+
+
+def test_two_ranks_of_a_sharded_model_give_the_values_of_one(compute, base, pairs_file, tmp_path):
+    _, alone = compute(pairs_file)
+    out = str(tmp_path / "sharded.parquet")
+    path = tiny.write_config(tmp_path / "sharded.json", model_dir=base, data=[pairs_file], out=out, threads=1, device="cpu",
+                             shard=2, batch=7)
+    subprocess.run([sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2",
+                    "-m", "rpo_trainer.reference", "--config", path], env=environment(), check=True, timeout=120)
+    sharded = pq.read_table(out)
+    assert sharded["key"].equals(alone["key"])
+    assert sharded["logprob"].to_pylist() == pytest.approx(alone["logprob"].to_pylist(), abs=1e-4)
+
+
+def test_the_table_of_kto_rows_holds_completions_and_mismatched_ones(compute, start, tmp_path):
+    data = tiny.write_kto(tmp_path / "kto.parquet", 18)
+    _, table = compute(data, loss="kto")
+    assert table["role"].to_pylist() == ["completion", "mismatched"] * 18
+    out = start(data, loss="kto", reference=[str(tmp_path / "reference.parquet")])
+    assert tiny.read_result(out)["loss_first"] == pytest.approx(0.5, abs=1e-5)
