@@ -1,10 +1,15 @@
 package reverse
 
 import (
+	"bytes"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
+
+	"rpo/activities/chat/prompt"
 )
 
 // amount is what a text says about how many.
@@ -13,11 +18,16 @@ type amount struct {
 	// then the numbers it speaks of, as if no negation stood around them.
 	clear  bool
 	counts counts
-	// largest is the largest number named, unit the English noun counted, "" if it
-	// is not known, and negations the words of negation beside the numbers.
-	largest   int
-	unit      string
-	negations int
+	// sure is true if it is certain which counts meet the demand, and those are met.
+	sure bool
+	met  counts
+	// largest is the largest number named, and unit what is counted, "" if it is
+	// not known.
+	largest int
+	unit    string
+	// rest holds what else the text says: its words and Chinese characters, but for
+	// those that say nothing without the number.
+	rest map[string]bool
 	// numbers is true if the text has numerals that are no part of counts.
 	numbers bool
 }
@@ -81,12 +91,27 @@ var forms = []form{
 }
 
 var (
-	fraction = regexp.MustCompile(`\d\s*[%％]|\d[.:/]\d|\bper ?cent\b|百分之|分之|\bhalf\b|一半|倍|\btimes as\b`)
+	fraction = regexp.MustCompile(`\d\s*[%％]|\d[.:/]\d|\bper ?cent\b|百分之|分之|\bhalf\b|一半|倍|\btimes as\b|\d (?:thirds?|quarters?|fifths?|tenths?)\b`)
+	// vague is a number by another name.
+	vague = regexp.MustCompile(`\b(?:couple|pair|trio|several|few|handful|dozens|hundreds|thousands|millions|single|only|double|triple)\b|[俩仨几]|若干|两三`)
+	bare  = regexp.MustCompile(`\d|[二三四五六七八九十两百千万亿]`)
+	// A link joins two numbers if they count one thing, or if it is short: beside
+	// "at least one of the sentences" a second number counts something else.
+	or   = regexp.MustCompile(`^[^\d.;。；]*(?:\bor\b|或)[^\d.;。；]*$`)
+	and  = regexp.MustCompile(`^[^\d.;。；]*(?:\b(?:and|but)\b|且|并|,|，)[^\d.;。；]*$`)
+	near = regexp.MustCompile(`^(?: [a-z-]+)?(?:,? (?:or|and|but)|,) $|^\p{Han}{0,3}[,，]?(?:或者?|且|并且?|而且)?\p{Han}{0,2}$`)
+	// aside is a sign that a number may belong to what the demand is about, not to
+	// the demand.
+	aside = regexp.MustCompile(`\b(?:when|whenever|if|unless|while|whether|that|which|who|whose|where|until|otherwise|except|asked|asks|asking|mentions|mentioning)\b` +
+		`|如果|每当|当用户|的话|除非|否则|(?:^|[^小及按准同随临暂平有实即定课限])时(?:[^间长代刻段期钟]|$)`)
+
 	negation = regexp.MustCompile(`\b(?:not|never|no|none|without|avoid|avoiding|refrain|cannot|neither|nor)\b|n't\b|不|勿|禁止|避免|没有|别`)
-	bare     = regexp.MustCompile(`\d|[二三四五六七八九十两百]`)
-	unit     = regexp.MustCompile(`^ (?:different |distinct |separate |full |short |long )?([a-z]{3,})\b`)
-	or       = regexp.MustCompile(`^[^\d.;。；]*(?:\bor\b|或)[^\d.;。；]*$`)
-	and      = regexp.MustCompile(`^[^\d.;。；]*(?:\b(?:and|but)\b|且|并|,|，)[^\d.;。；]*$`)
+	// noNegation looks like one.
+	noNegation = regexp.MustCompile(`[特分级类性个区识]别|不[同仅断但论管错只]|\bnot only\b`)
+	// governing is what may stand between a negation and the number that it turns
+	// round; loose, what may not.
+	governing = regexp.MustCompile(`^(?: ?[a-z']+){0,5} ?$|^\p{Han}{0,8}$`)
+	loose     = regexp.MustCompile(`\b(?:and|but|or|with|without|forget|fail|hesitate|neglect|omit|skip|miss|all|every|each|always|only|just|because|as)\b|[忘漏略忽只仅每总而但并且和或]|所有|全部`)
 )
 
 // said is one number phrase in a text.
@@ -97,12 +122,19 @@ type said struct {
 	unit       string
 }
 
-// readAmount reads what a text in English or Chinese says about how many. Of two
-// number phrases it understands those joined by "or" or "and" about one thing.
+// readAmount reads what a text in English or Chinese says about how many, outside
+// of quotations. Of two number phrases it understands those joined by "or" or
+// "and" about one thing.
 func readAmount(text string) amount {
-	text = inDigits(strings.ToLower(strings.Join(strings.Fields(strings.ReplaceAll(text, "’", "'")), " ")))
+	text, _ = prompt.Unquoted(text)
+	text = folded(text)
+	unclear := amount{numbers: true}
 	if fraction.MatchString(text) {
-		return amount{numbers: true}
+		return unclear
+	}
+	text, ok := inDigits(text)
+	if !ok || fraction.MatchString(text) {
+		return unclear
 	}
 	var found []said
 	rest := []byte(text)
@@ -114,7 +146,7 @@ func readAmount(text string) amount {
 			}
 			s, ok := f.read(rest, m)
 			if !ok {
-				return amount{numbers: true}
+				return unclear
 			}
 			found = append(found, s)
 			for i := s.start; i < s.end; i++ {
@@ -122,125 +154,130 @@ func readAmount(text string) amount {
 			}
 		}
 	}
-	a := amount{
-		numbers:   bare.Match(rest),
-		negations: len(negation.FindAllIndex(rest, -1)),
+	if bare.Match(rest) || len(found) > 2 || len(found) > 0 && aside.Match(rest) {
+		return unclear
+	}
+	if len(found) == 0 {
+		return amount{numbers: vague.Match(rest)}
 	}
 	slices.SortFunc(found, func(x, y said) int { return x.start - y.start })
-	switch {
-	case len(found) == 0 || len(found) > 2 || a.numbers:
-		a.numbers = a.numbers || len(found) > 0
-		return a
-	case len(found) == 1:
-		a.counts, a.largest, a.unit = found[0].counts, found[0].largest, found[0].unit
-	default:
+	a := amount{counts: found[0].counts, largest: found[0].largest, unit: found[0].unit}
+	if len(found) == 2 {
 		x, y := found[0], found[1]
 		link := string(rest[x.end:y.start])
-		if x.unit != "" && y.unit != "" && x.unit != y.unit {
-			a.numbers = true
-			return a
-		}
 		switch {
+		case (x.unit == "" || y.unit == "") && !near.MatchString(link), x.unit != "" && y.unit != "" && x.unit != y.unit:
+			return unclear
 		case or.MatchString(link):
 			a.counts = union(x.counts, y.counts)
 		case and.MatchString(link):
 			a.counts = intersection(x.counts, y.counts)
 		default:
-			a.numbers = true
-			return a
+			return unclear
+		}
+		for i := x.end; i < y.start; i++ {
+			rest[i] = ' ' // the link is a part of the number
 		}
 		a.largest, a.unit = max(x.largest, y.largest), max(x.unit, y.unit)
 	}
 	// A demand that every count meets, or none, was misread.
-	a.clear = len(a.counts) > 0 && len(a.counts.complement()) > 0
-	a.numbers = a.numbers || !a.clear
+	if len(a.counts) == 0 || len(a.counts.complement()) == 0 {
+		return unclear
+	}
+	a.clear = true
+	words := noNegation.ReplaceAllFunc(rest, func(w []byte) []byte { return bytes.Repeat([]byte{'_'}, len(w)) })
+	switch signs := negation.FindAllIndex(words, -1); {
+	case len(signs) == 0:
+		a.sure, a.met = true, a.counts
+	case len(signs) == 1 && signs[0][1] <= found[0].start:
+		between := words[signs[0][1]:found[0].start]
+		a.sure, a.met = governing.Match(between) && !loose.Match(between), a.counts.complement()
+	}
+	a.rest = content(negation.ReplaceAllString(string(words), " "))
 	return a
 }
 
 // read turns a match into counts. ok is false for a number that is out of reach.
 func (f form) read(text []byte, m []int) (s said, ok bool) {
 	var numbers []int
+	last := 0
 	for _, name := range []string{"n", "m"} {
 		i := f.pattern.SubexpIndex(name)
 		if i < 0 || m[2*i] < 0 {
 			continue
 		}
 		n, err := strconv.Atoi(strings.ReplaceAll(string(text[m[2*i]:m[2*i+1]]), ",", ""))
-		if err != nil || n > 1e9 {
+		if err != nil || n > farthest {
 			return s, false
 		}
-		numbers = append(numbers, n)
+		numbers, last = append(numbers, n), max(last, m[2*i+1])
 	}
 	// Where a pattern has two ways to say one number, n and m are the same.
 	n, m2 := numbers[0], numbers[len(numbers)-1]
 	s = said{start: m[0], end: m[1], counts: f.counts(n, m2), largest: max(n, m2)}
-	if u := unit.FindSubmatch(text[s.end:]); u != nil && !joins[string(u[1])] {
-		s.unit = strings.TrimSuffix(string(u[1]), "s")
+	s.unit = unitOf(string(text[last:]))
+	if s.unit == "" {
+		s.unit = unitOf(string(text[s.end:]))
 	}
 	return s, true
 }
 
-var joins = map[string]bool{"and": true, "but": true, "more": true, "fewer": true, "less": true, "the": true, "for": true, "with": true, "per": true}
-
 var (
-	words = strings.Fields("zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen " +
-		"fifteen sixteen seventeen eighteen nineteen twenty")
-	tens     = map[string]int{"thirty": 30, "forty": 40, "fifty": 50, "sixty": 60, "seventy": 70, "eighty": 80, "ninety": 90, "a hundred": 100, "one hundred": 100, "two hundred": 200, "three hundred": 300, "five hundred": 500, "a thousand": 1000}
-	adverbs  = map[string]int{"once": 1, "twice": 2, "thrice": 3}
-	named    = regexp.MustCompile(`\b(?:a hundred|one hundred|two hundred|three hundred|five hundred|a thousand|` + strings.Join(words, "|") + `|thirty|forty|fifty|sixty|seventy|eighty|ninety|once|twice|thrice)\b`)
-	chinese  = regexp.MustCompile(`[零一二两三四五六七八九十百]+(?:个|条|句|段|次|种|项|点|字|行|页|张|位|名|款|道|首|篇|组|部分|处|遍|步|例|词)`)
-	compound = regexp.MustCompile(`\b(?:twenty|thirty|forty|fifty|sixty|seventy|eighty|ninety|hundred|thousand)[ -](?:and )?(?:one|two|three|four|five|six|seven|eight|nine|hundred|thousand)\b`)
+	thing        = regexp.MustCompile(`^ (?:different |distinct |separate |full |short |long )?([a-z]{3,})\b`)
+	chineseUnit  = regexp.MustCompile(`^ ?个?([字词句段行页次遍步章节])`)
+	chineseThing = regexp.MustCompile(`^(?:` + counter + `)([^\P{Han}的以或及且和与至到之]\p{Han})`)
+	noThing      = strings.Fields("and but more fewer less the for with per above below longer shorter or")
 )
 
-// inDigits writes numerals as digits: English ones, and Chinese ones that count
-// something. Compounds that it does not know it leaves as a fraction, which no
-// amount is read from.
-func inDigits(text string) string {
-	if compound.MatchString(text) {
-		return text + " 0.5"
+// unitOf is the noun that a text begins with, or the Chinese one behind its
+// measure word, "" if it begins with none.
+func unitOf(text string) string {
+	if m := chineseUnit.FindStringSubmatch(text); m != nil {
+		return m[1]
 	}
-	text = named.ReplaceAllStringFunc(text, func(w string) string {
-		if n, ok := adverbs[w]; ok {
-			return strconv.Itoa(n) + " times"
-		}
-		if n, ok := tens[w]; ok {
-			return strconv.Itoa(n)
-		}
-		return strconv.Itoa(slices.Index(words, w))
-	})
-	return chinese.ReplaceAllStringFunc(text, func(w string) string {
-		things := strings.TrimLeft(w, "零一二两三四五六七八九十百")
-		n, ok := chineseNumber(strings.TrimSuffix(w, things))
-		if !ok {
-			return w
-		}
-		return strconv.Itoa(n) + things
-	})
+	if m := chineseThing.FindStringSubmatch(text); m != nil {
+		return m[1]
+	}
+	if m := thing.FindStringSubmatch(text); m != nil && !slices.Contains(noThing, m[1]) {
+		return strings.TrimSuffix(m[1], "s")
+	}
+	return ""
 }
 
-// chineseNumber reads a numeral below a thousand.
-func chineseNumber(s string) (int, bool) {
-	const digits = "零一二三四五六七八九"
-	n, digit, scale := 0, -1, 1000
-	for _, r := range s {
-		if r == '两' {
-			r = '二'
-		}
-		by := map[rune]int{'十': 10, '百': 100}[r]
-		switch {
-		case by == 0 && digit > 0, by >= scale:
-			return 0, false
-		case by == 0:
-			digit = strings.IndexRune(digits, r) / len("零")
-		default:
-			if digit < 0 && by == 10 {
-				digit = 1 // 十五 is 15
-			}
-			if digit < 1 {
-				return 0, false
-			}
-			n, digit, scale = n+digit*by, -1, by
+var (
+	latin = regexp.MustCompile(`[a-z']+`)
+	// neutral words say no more than that something is demanded.
+	neutral = strings.Fields("use using uses used write writing give include including provide have has having contain contains keep make be is are " +
+		"of in to from at a an the you your it its do does must should shall please always response answer responses answers reply number amount total")
+)
+
+const neutralHan = "使用写给出列举提供包含有回答复应该当须必要请总始终是在的地得控制保持为数量能可允许被内个条句段次种项点字行页张位名款道首篇组部分处遍步例词章节"
+
+// content is what a text says beside its number.
+func content(text string) map[string]bool {
+	out := map[string]bool{}
+	for _, w := range latin.FindAllString(text, -1) {
+		if w = strings.TrimSuffix(w, "s"); !slices.Contains(neutral, w) && !slices.Contains(neutral, w+"s") {
+			out[w] = true
 		}
 	}
-	return n + max(digit, 0), true
+	for _, r := range text {
+		if unicode.Is(unicode.Han, r) && !strings.ContainsRune(neutralHan, r) {
+			out[string(r)] = true
+		}
+	}
+	return out
+}
+
+// alike reports whether two texts say the same but for their numbers and what they
+// count.
+func alike(a, b amount) bool {
+	said := func(x amount) map[string]bool {
+		out := maps.Clone(x.rest)
+		for unit := range content(a.unit + " " + b.unit) {
+			delete(out, unit)
+		}
+		return out
+	}
+	return maps.Equal(said(a), said(b))
 }

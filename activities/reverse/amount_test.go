@@ -49,10 +49,21 @@ var sayings = []saying{
 	{"不得恰好使用%d个例子。", func(k, n int) bool { return k != n }},
 }
 
+// reworded are sayings whose words say more than the number: as restatements of
+// others they are left to the check.
+var reworded = map[string]bool{
+	"Use any number of examples other than %d.":   true,
+	"Use a number of examples different from %d.": true,
+	"使用%d个以外的任意数量的例子。":                            true,
+}
+
 func TestNumbersAreRefusedUnlessTheyMayBeTheComplement(t *testing.T) {
 	refused, passed := 0, 0
 	for _, a := range sayings {
 		for _, b := range sayings {
+			if translated(a.text, b.text) {
+				continue
+			}
 			for n := 3; n <= 4; n++ {
 				for m := n - 1; m <= n+1; m++ {
 					original, opposite := fmt.Sprintf(a.text, n), fmt.Sprintf(b.text, m)
@@ -60,7 +71,7 @@ func TestNumbersAreRefusedUnlessTheyMayBeTheComplement(t *testing.T) {
 					for k := range 12 {
 						exact = exact && a.met(k, n) != b.met(k, m)
 					}
-					same := true // the same demand again, which only signs hide
+					same := true
 					for k := range 12 {
 						same = same && a.met(k, n) == b.met(k, m)
 					}
@@ -68,7 +79,7 @@ func TestNumbersAreRefusedUnlessTheyMayBeTheComplement(t *testing.T) {
 					switch {
 					case exact && objection != "":
 						t.Errorf("%q is the opposite of %q, and is refused: %s", opposite, original, objection)
-					case !exact && !same && objection == "":
+					case !exact && objection == "" && !(same && (reworded[a.text] || reworded[b.text])):
 						t.Errorf("%q passes for the opposite of %q", opposite, original)
 					case objection != "":
 						refused++

@@ -74,7 +74,8 @@ func (c counts) String() string {
 const small = 2
 
 // miscounted says why the numbers of an opposite are not the complement of those
-// of the original, "" if they are or if that cannot be told.
+// of the original, "" if they are or if that cannot be told. Neither text holds
+// its condition.
 func miscounted(original, opposite string) string {
 	a := readAmount(original)
 	if !a.clear {
@@ -84,17 +85,24 @@ func miscounted(original, opposite string) string {
 	switch {
 	case !b.clear && (b.numbers || a.largest <= small):
 		return ""
+	case !b.clear && !a.sure:
+		return "it does not say how many"
 	case !b.clear:
-		return fmt.Sprintf("it does not say how many: the constraint demands %s, so the opposite is %s", a.counts, a.counts.complement())
+		return fmt.Sprintf("it does not say how many: the constraint demands %s, so the opposite is %s", a.met, a.met.complement())
 	case a.unit != "" && b.unit != "" && a.unit != b.unit:
 		return "" // of other things: not for numbers to decide
-	case b.counts.equal(a.counts.complement()):
+	case !b.counts.equal(a.counts) && !b.counts.equal(a.counts.complement()):
+		// Whatever the negations turn round, these numbers are wrong.
+	case !a.sure || !b.sure || b.met.equal(a.met.complement()):
 		return ""
-	case a.negations != b.negations && b.counts.equal(a.counts):
-		return "" // the same numbers under another sign
-	case a.negations != b.negations:
-		return fmt.Sprintf("its numbers are wrong: both texts together must leave no count out and have none in common; one speaks of %s, the other of %s",
-			a.counts, b.counts)
+	case !alike(a, b):
+		return "" // the number is the same, something else was turned round
+	default:
+		return fmt.Sprintf("it demands the same as the constraint, %s: the opposite is %s", a.met, a.met.complement())
 	}
-	return fmt.Sprintf("its numbers are wrong: the constraint speaks of %s, so the opposite is %s, not %s", a.counts, a.counts.complement(), b.counts)
+	if a.sure && b.sure {
+		return fmt.Sprintf("its numbers are wrong: the constraint demands %s, so the opposite is %s, not %s", a.met, a.met.complement(), b.met)
+	}
+	return fmt.Sprintf("its numbers are wrong: both texts together must leave no count out and have none in common; one speaks of %s, the other of %s",
+		a.counts, b.counts)
 }

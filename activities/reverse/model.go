@@ -16,7 +16,7 @@ import (
 // PromptVersion and CheckVersion enter provenance and job identity: change them
 // with the prompts, in any language, and with what is refused without a call.
 const (
-	PromptVersion = "reverse/2"
+	PromptVersion = "reverse/3"
 	CheckVersion  = "check/1"
 )
 
