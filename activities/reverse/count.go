@@ -85,10 +85,9 @@ func miscounted(original, opposite string) string {
 	switch {
 	case !b.clear && (b.numbers || a.largest <= small):
 		return ""
-	case !b.clear && !a.sure:
-		return "it does not say how many"
 	case !b.clear:
-		return fmt.Sprintf("it does not say how many: the constraint demands %s, so the opposite is %s", a.met, a.met.complement())
+		// Not what it should be: the number may be of what the demand is about.
+		return fmt.Sprintf("it does not say how many, and the constraint speaks of %s", a.counts)
 	case a.unit != "" && b.unit != "" && a.unit != b.unit:
 		return "" // of other things: not for numbers to decide
 	case !b.counts.equal(a.counts) && !b.counts.equal(a.counts.complement()):

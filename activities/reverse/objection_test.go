@@ -120,6 +120,9 @@ func TestAWrongOppositeIsRefusedWithAReasonThatSteersRight(t *testing.T) {
 		{"Mention Venus when the user mentions love.", "", "Do not mention Venus.", "keep the condition"},
 		{"Mention Venus if asked about love.", "", "Do not mention Venus.", "keep the condition"},
 
+		{"Use at least three examples.", "", "Use fewer examples.", "speaks of 3 or more"},
+		{"Address people over 60 formally.", "", "Never address older people formally.", "speaks of 61 or more"},
+
 		{"Say hello when the user greets you.", "", "Do not say hello.", "keep the condition"},
 
 		{"Use a modern tone.", "", "You may use an old tone.", "permits"},
