@@ -34,7 +34,7 @@ type Card struct {
 	Books schemas.Books
 }
 
-// CardFile is one Parquet file of the data set.
+// CardFile is one file of the data set, Parquet or JSON lines.
 type CardFile struct {
 	// Path is relative to the folder of the card and stays inside it.
 	Path string
@@ -105,12 +105,13 @@ func DatasetCard(c Card) ([]byte, error) {
 	if v.Compared {
 		v.Headline = newHeadline(*c.Summary)
 	}
-	for _, column := range schemas.ColumnTypes[schemas.Pair]() {
+	columns := schemas.ColumnTypes[schemas.Pair]()
+	for _, column := range columns {
 		v.Columns = append(v.Columns, cardColumn{column.Name, column.String(), columnMeanings[column.Name]})
 	}
 	var b bytes.Buffer
 	b.WriteString("---\n")
-	frontMatter(&b, c, splits)
+	frontMatter(&b, c, splits, columns)
 	b.WriteString("---\n\n")
 	if err := cardTemplate.Execute(&b, v); err != nil {
 		return nil, schemas.Errorf(schemas.Internal, "write the card of data set %s: %w", c.Dataset, err)
@@ -136,6 +137,11 @@ func (v cardView) Name() string {
 		return "Preference pairs"
 	}
 	return v.Dataset
+}
+
+// JSONLines says that the files are no Parquet.
+func (v cardView) JSONLines() bool {
+	return len(v.Files) > 0 && strings.HasSuffix(v.Files[0].Path, ".jsonl")
 }
 
 // Share is the part of all pairs that n is.

@@ -11,7 +11,7 @@ import (
 
 // frontMatter writes the YAML that the Hub and the datasets library read. Every
 // text in it is quoted, so that none can change its structure.
-func frontMatter(b *bytes.Buffer, c Card, splits []split) {
+func frontMatter(b *bytes.Buffer, c Card, splits []split, columns []schemas.ColumnType) {
 	if c.Dataset != "" {
 		fmt.Fprintf(b, "pretty_name: %s\n", quote(c.Dataset))
 	}
@@ -39,7 +39,7 @@ func frontMatter(b *bytes.Buffer, c Card, splits []split) {
 		}
 	}
 	b.WriteString("dataset_info:\n  config_name: default\n  features:\n")
-	features(b, "  ", schemas.ColumnTypes[schemas.Pair]())
+	features(b, "  ", columns)
 	if len(splits) > 0 {
 		b.WriteString("  splits:\n")
 		for _, s := range splits {

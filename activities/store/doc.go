@@ -12,6 +12,7 @@
 //	imports/<sha256>.json                    manifest of an import
 //	supplements/<sha256>.json                manifest of requeued rows
 //	datasets/<name>/v000001.json             dataset version, first writer wins
+//	datasets/<name>/pins/v000001.json        keeps that version from collection
 //
 // What may not enter: anything that knows what a row means, and any cache or
 // lock whose loss would make a shard done twice. Nothing here is written in

@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -156,4 +158,60 @@ func TestRowsThatWereSetAsideComeBackAsANewVersionByOneCommand(t *testing.T) {
 		t.Errorf("%d pairs came back to make %d, an undisturbed run makes %d", len(got)-len(pairIDs(t, s, "town", 1)), len(got), len(want))
 	}
 	t.Logf("%d pairs in version 1, %d in version 2", first.Pairs, len(want))
+	t.Run("and the data sets are listed, shown, pinned and exported", func(t *testing.T) { l.datasets(t, versions[0]) })
+}
+
+// datasets looks at the data set "town", whose version 2 is given.
+func (l *local) datasets(t *testing.T, v schemas.DatasetVersion) {
+	ok := func(args ...string) string {
+		t.Helper()
+		out, errOut, status := l.rpo(t, append([]string{"dataset"}, args...)...)
+		if status != 0 {
+			t.Fatalf("dataset %v ended with %d: %s", args, status, errOut)
+		}
+		return out
+	}
+	list := func() (out map[string]listedDataset) {
+		t.Helper()
+		var all []listedDataset
+		if err := json.Unmarshal([]byte(ok("list")), &all); err != nil {
+			t.Fatal(err)
+		}
+		out = map[string]listedDataset{}
+		for _, d := range all {
+			out[d.Dataset] = d
+		}
+		return out
+	}
+	ok("pin", "town", "v000001", "--reason", "the paper's run")
+	all := list()
+	if len(all) != 12 || len(all["town"].Versions) != 2 || all["town-sft"].Table != schemas.TableSFT || all["town-requeued"].Table != schemas.TablePair {
+		t.Fatalf("data sets: %+v", all)
+	}
+	if v := all["town"].Versions; !v[0].Pinned || v[0].PinReason != "the paper's run" || v[1].Pinned || v[1].Parent != 1 || v[1].Rows <= v[0].Rows {
+		t.Errorf("versions: %+v", v)
+	}
+	ok("unpin", "town", "1")
+	if list()["town"].Versions[0].Pinned {
+		t.Error("version 1 is still pinned")
+	}
+	if out := ok("show", "town", "--version", "2"); !strings.Contains(out, v.Hash) || !strings.Contains(out, v.Manifest) || strings.Count(out, ".parquet") != len(v.Objects) {
+		t.Errorf("show: %s", out)
+	}
+	dir := filepath.Join(l.dir, "export")
+	ok("export", "town", "--to", dir)
+	script := `import glob, sys, pyarrow.parquet as pq; print(sum(pq.read_table(f, columns=["prompt", "margin"]).num_rows for f in glob.glob(sys.argv[1] + "/data/*.parquet")))`
+	counted, err := exec.Command(filepath.Join(l.root, ".venv/bin/python"), "-c", script, dir).CombinedOutput()
+	if err != nil || strings.TrimSpace(string(counted)) != fmt.Sprint(list()["town"].Versions[1].Rows) {
+		t.Errorf("pyarrow reads %s rows, %v", counted, err)
+	}
+	for _, name := range []string{"town-dpo", "town-kto", "town-sft"} {
+		ok("export", name, "--format", "jsonl", "--to", filepath.Join(l.dir, name))
+	}
+	if _, errOut, status := l.rpo(t, "dataset", "export", "town", "--to", dir); status != 1 || !strings.Contains(errOut, "not empty") {
+		t.Errorf("a second export into one folder ended with %d: %s", status, errOut)
+	}
+	if _, errOut, status := l.rpo(t, "dataset", "pin", "town", "9"); status != 1 || !strings.Contains(errOut, "no version 9") {
+		t.Errorf("pinning a version that does not exist ended with %d: %s", status, errOut)
+	}
 }
