@@ -128,12 +128,7 @@ func (p *pipeline) child(ctx workflow.Context, name, workflowType string, input,
 	}
 	p.status.Stages[i] = schemas.PipelineStage{Stage: name, Status: schemas.StatusRunning, WorkflowID: id}
 	p.show(ctx)
-	err := workflow.ExecuteChildWorkflow(workflow.WithChildOptions(ctx, workflow.ChildWorkflowOptions{
-		WorkflowID: id, TaskQueue: QueueWorkflows, StaticSummary: name + " stage",
-		// Otherwise a cancelled pipeline ends at once and its end terminates the
-		// child, which then cannot say how it ended.
-		WaitForCancellation: true,
-	}), workflowType, input).Get(ctx, result)
+	err := workflow.ExecuteChildWorkflow(withStage(ctx, id, name+" stage"), workflowType, input).Get(ctx, result)
 	p.status.Stages[i].Status = schemas.StatusDone
 	if err != nil {
 		p.status.Stages[i].Status = schemas.StatusFailed
