@@ -63,16 +63,22 @@ func Rows(ctx context.Context, s store.Store, m schemas.Manifest, c Choice) ([]R
 	return out, nil
 }
 
+func byShard(rows []Row) map[int][]Row {
+	out := map[int][]Row{}
+	for _, r := range rows {
+		out[r.Shard] = append(out[r.Shard], r)
+	}
+	return out
+}
+
 // Bodies returns the quarantined rows themselves as JSON, by id, where the tables
 // of the manifest hold them.
 func Bodies(ctx context.Context, s store.Store, m schemas.Manifest, rows []Row) (map[string][]byte, error) {
 	out := map[string][]byte{}
+	by := byShard(rows)
 	for _, shard := range m.Shards {
 		ids := map[string]set{} // by table
-		for _, r := range rows {
-			if r.Shard != shard.Shard {
-				continue
-			}
+		for _, r := range by[shard.Shard] {
 			table := r.Table
 			if table == tableConstraint {
 				table = schemas.TableTurn // which holds its turn's constraints

@@ -53,9 +53,10 @@ func Supplement(ctx context.Context, s store.Store, uri string, c Choice, mended
 	for _, shard := range base.Shards {
 		w.most = max(w.most, shard.Objects[o.primary].Rows)
 	}
+	by := byShard(rows)
 	for _, split := range []string{schemas.SplitTrain, schemas.SplitEval} {
 		for _, shard := range base.Shards {
-			of := rowsOf(rows, shard.Shard)
+			of := by[shard.Shard]
 			if shard.Split != split || len(of) == 0 {
 				continue
 			}
@@ -77,15 +78,6 @@ func Supplement(ctx context.Context, s store.Store, uri string, c Choice, mended
 		Counts: map[string]int64{"requeued": out.Rows, o.primary + "s": out.Primary},
 	})
 	return out, err
-}
-
-func rowsOf(rows []Row, shard int) (out []Row) {
-	for _, r := range rows {
-		if r.Shard == shard {
-			out = append(out, r)
-		}
-	}
-	return out
 }
 
 // writer collects rows over shards and writes them as new ones.
