@@ -44,9 +44,12 @@ type limiter struct {
 	woken  bool
 	// streak counts requests without an answer since the last answer.
 	streak int
+	kinds  map[kind]*usual
 }
 
-func newLimiter(most int, c clock) *limiter { return &limiter{clock: c, level: newLevel(most)} }
+func newLimiter(most int, c clock) *limiter {
+	return &limiter{clock: c, level: newLevel(most), kinds: map[kind]*usual{}}
+}
 
 // turn is one call's place in the line. It may be taken and given back many
 // times, one after the other.
@@ -63,7 +66,8 @@ type turn struct {
 // outcome is what became of a request.
 type outcome struct {
 	fate fate
-	// took and tokens are of an answered request.
+	// kind, took and tokens are of an answered request.
+	kind   kind
 	took   time.Duration
 	tokens int64
 	// err is that of a refused or failed one.
@@ -187,7 +191,8 @@ func (l *limiter) release(t *turn, o outcome) (others int) {
 	switch o.fate {
 	case fateAnswered:
 		l.streak = 0
-		l.level.answered(t.stamp, o.took, o.tokens, busy, now)
+		due := l.usualOf(o.kind).due(o.took, o.tokens)
+		l.level.answered(t.stamp, o.took, due, busy, now)
 	case fateRefused:
 		l.streak++
 		var cooldown time.Duration

@@ -47,7 +47,7 @@ func (l *limited) attempt(ctx context.Context, t *turn, req Request) (reply Resp
 	now := l.limiter.clock.now()
 	o = outcome{fate: fateOf(ctx, err), took: now.Sub(began), err: err}
 	if err == nil {
-		o.tokens = outputTokens(reply)
+		o.kind, o.tokens = kindOf(req), outputTokens(reply)
 		l.rate.add(now, o.tokens)
 	}
 	return reply, err

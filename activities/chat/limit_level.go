@@ -15,12 +15,13 @@ import "time"
 // become smaller or that others use it, too: the level falls by a factor, once
 // for all requests that were under way together.
 //
-// Some servers never refuse but queue. There a level is judged by the time that
-// requests take per token of output, which times the rate of tokens is the
-// number under way (Little's law): if it grows in proportion to the level, the
-// tokens per second stay as they were. A batching engine takes somewhat longer
-// per token with every request more and still makes more tokens per second, so
-// it is driven on until a rise of the level brings under a fifth of its due.
+// Some servers never refuse but queue. There a level is judged by its cost: the
+// time that requests take per token of output, in units of what their kind takes
+// where nothing waits. Times the rate of tokens it is the number under way
+// (Little's law): if it grows in proportion to the level, the tokens per second
+// stay as they were. A batching engine takes somewhat longer per token with every
+// request more and still makes more tokens per second, so it is driven on until a
+// rise of the level brings under a fifth of its due.
 type level struct {
 	limit, max int
 	phase      phase
@@ -36,9 +37,9 @@ type level struct {
 	// level; skip of them come before it, since they met what was before.
 	window window
 	skip   int
-	// cost is the seconds per token at hold, 0 if not measured yet. accepted is one
-	// that is known to be worth its concurrency, least the lowest ever, both 0 if
-	// there is none. doubts counts windows in a row with a suspicious cost.
+	// cost is that of hold, 0 if not measured yet. accepted is one that is known to
+	// be worth its concurrency, least the lowest ever, both 0 if there is none.
+	// doubts counts windows in a row with a suspicious cost.
 	cost, accepted, least float64
 	doubts                int
 
@@ -91,7 +92,7 @@ const (
 	// suspicious growth of the time per token has a lower level tried, intolerable
 	// growth over the least there was ends the search for a higher one: where
 	// several workers fill one queue, each gains by having more in it.
-	suspicious, intolerable = 1.3, 8
+	suspicious, intolerable = 1.3, 5
 	// climbWorth is the least part of a rise of the level that must show in tokens
 	// per second for it to stay, easeWorth that of a fall for it not to stay. From
 	// plain on growth starts anew.
@@ -124,36 +125,37 @@ func (l *level) sent(underWay int) stamp {
 
 // window sums up answered requests.
 type window struct {
-	answers         int
-	seconds, tokens float64
+	answers   int
+	took, due time.Duration
 }
 
-func (w *window) add(took time.Duration, tokens int64) {
+func (w *window) add(took, due time.Duration) {
 	w.answers++
-	w.seconds += took.Seconds()
-	w.tokens += float64(tokens)
+	w.took += took
+	w.due += due
 }
 
-func (w *window) cost() float64 { return w.seconds / max(w.tokens, 1) }
+func (w *window) cost() float64 { return float64(w.took) / float64(max(w.due, 1)) }
 
-// answered says that a request was answered with so many tokens. busy says that
+// answered says that a request was answered, in how much time, and how much it
+// should have taken for its kind and tokens. busy says that
 // the limit was the bottleneck at that time: only then can anything be learned
 // from it, and only then is there a reason to grow.
-func (l *level) answered(s stamp, took time.Duration, tokens int64, busy bool, now time.Time) {
+func (l *level) answered(s stamp, took, due time.Duration, busy bool, now time.Time) {
 	l.failures = max(0, l.failures-leak)
 	if !busy {
 		return
 	}
 	l.quiet++
 	if l.phase == starting {
-		l.grow(took, tokens)
+		l.grow(took, due)
 		return
 	}
 	if s.epoch == l.epoch && s.full {
 		if l.skip > 0 {
 			l.skip--
 		} else {
-			l.window.add(took, tokens)
+			l.window.add(took, due)
 		}
 	}
 	switch measured := l.window.answers >= max(l.limit, enough); {
@@ -187,9 +189,9 @@ func (l *level) start(n int) {
 	l.set(n)
 }
 
-func (l *level) grow(took time.Duration, tokens int64) {
+func (l *level) grow(took, due time.Duration) {
 	l.limit = min(l.limit+1, l.max)
-	l.window.add(took, tokens)
+	l.window.add(took, due)
 	if l.window.answers < max(l.base, startEnough) {
 		return
 	}

@@ -22,7 +22,7 @@ func sendAll(l *level) []stamp {
 func rounds(l *level, n int, busy bool, cost func(underWay int) time.Duration) {
 	for range n {
 		for _, s := range sendAll(l) {
-			l.answered(s, cost(l.limit), 100, busy, noon)
+			l.answered(s, cost(l.limit), time.Second, busy, noon)
 		}
 	}
 }
@@ -91,7 +91,7 @@ func TestARefusedTrialCostsOneRefusalAndTheLevelIsKept(t *testing.T) {
 				break
 			}
 			answers++
-			l.answered(s, time.Second, 100, true, noon)
+			l.answered(s, time.Second, time.Second, true, noon)
 		}
 	}
 	if l.hold != slots || refusals == 0 || refusals*100 > answers {
@@ -109,7 +109,7 @@ func TestACooldownPostponesTheNextTrial(t *testing.T) {
 	}
 	for range 3 {
 		for _, s := range sendAll(&l) {
-			l.answered(s, time.Second, 100, true, noon.Add(trialPause*time.Second))
+			l.answered(s, time.Second, time.Second, true, noon.Add(trialPause*time.Second))
 		}
 	}
 	if l.limit <= 39 {
@@ -123,7 +123,7 @@ func TestOtherFailuresCountOnlyInClusters(t *testing.T) {
 	for range 100 {
 		l.failed(l.sent(50))
 		for range 12 {
-			l.answered(l.sent(1), time.Second, 100, false, noon)
+			l.answered(l.sent(1), time.Second, time.Second, false, noon)
 		}
 	}
 	if l.decreases != 0 || l.limit != 50 {
@@ -176,7 +176,7 @@ func TestAnyOrderOfEventsKeepsTheLevelWithinItsBounds(t *testing.T) {
 				case 1:
 					l.failed(s)
 				default:
-					l.answered(s, time.Duration(1+r.IntN(1000))*time.Millisecond, int64(r.IntN(100)), busy, now)
+					l.answered(s, time.Duration(1+r.IntN(1000))*time.Millisecond, time.Duration(r.IntN(1000))*time.Millisecond, busy, now)
 				}
 			}
 			if l.limit < 1 || l.limit > most || l.hold < 1 || l.hold > most {

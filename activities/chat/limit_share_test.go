@@ -40,13 +40,13 @@ func TestTheCapacityIsFoundAndUsedWithFewRefusals(t *testing.T) {
 		{slots: 3, most: 4},
 		{slots: 8, most: 9},
 		{slots: 8, queue: 4, most: 13},
-		{slots: 8, queue: 64, most: 14},
+		{slots: 8, queue: 64, most: 18},
 		{slots: 8, status: http.StatusTooManyRequests, retryAfter: time.Second, most: 9},
 		{slots: 32, status: http.StatusTooManyRequests, retryAfter: 2 * time.Second, most: 33},
 		{slots: 60, most: 61},
 		{slots: 256, most: 257},
 		{slots: 256, queue: 32, most: 289},
-		{slots: 8, queue: -1, most: 14},
+		{slots: 8, queue: -1, most: 18},
 		{slots: 64, queue: -1, most: 100},
 		{slots: 256, queue: -1, most: 400},
 	} {
@@ -119,6 +119,29 @@ func TestAChangedCapacityIsFoundAgain(t *testing.T) {
 					t.Errorf("%.3f of the capacity, %.4f refused, at most %d under way", got.share, got.refused, got.most)
 				}
 			})
+		})
+	}
+}
+
+func TestAStageWithOtherCallsIsNotTakenForAnOverload(t *testing.T) {
+	for _, queue := range []int{0, -1} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSimulated(64, queue)
+			c := s.client()
+			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+			defer cancel()
+			// A small stage, which never needs more than 6 at once.
+			group, _ := load(ctx, c, 6)
+			group.Wait()
+			// Its calls take as long for a tenth of the tokens.
+			ctx, cancel = context.WithCancel(t.Context())
+			group, _ = loadWith(ctx, c, 1500, Request{N: 1, MaxTokens: 64, SchemaName: "verdict"})
+			time.Sleep(3 * time.Minute)
+			if got := s.measure(5 * time.Minute); got.share < 0.97 || got.refused > 0.02 {
+				t.Errorf("queue of %d: %.3f of the capacity, %.4f refused", queue, got.share, got.refused)
+			}
+			cancel()
+			group.Wait()
 		})
 	}
 }

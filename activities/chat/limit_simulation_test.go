@@ -109,6 +109,9 @@ func (s *simulated) exchange(ctx context.Context, req Request) (Response, error)
 		time.Sleep(piece)
 		worked += piece
 	}
+	if req.SchemaName != "" {
+		tokens /= 10 // a verdict, after long reading
+	}
 	s.set(func() {
 		s.busy--
 		s.answered++
@@ -142,12 +145,17 @@ func (s *simulated) client() *Client {
 
 // load keeps so many callers calling until ctx ends. One that gets an error comes
 // back after its RetryAfter. It counts errors.
-func load(ctx context.Context, c *Client, callers int) (group *sync.WaitGroup, errors *atomic.Int64) {
+func load(ctx context.Context, c *Client, callers int) (*sync.WaitGroup, *atomic.Int64) {
+	return loadWith(ctx, c, callers, Request{N: 1, MaxTokens: 256})
+}
+
+// loadWith is load with a kind of request.
+func loadWith(ctx context.Context, c *Client, callers int, req Request) (group *sync.WaitGroup, errors *atomic.Int64) {
 	group, errors = &sync.WaitGroup{}, &atomic.Int64{}
 	for range callers {
 		group.Go(func() {
 			for ctx.Err() == nil {
-				if _, err := c.exchange(ctx, Request{N: 1}); err != nil && ctx.Err() == nil {
+				if _, err := c.exchange(ctx, req); err != nil && ctx.Err() == nil {
 					errors.Add(1)
 					sleep := max(retryAfterOf(err), time.Second)
 					wallClock.sleep(ctx, sleep, nil)
