@@ -96,6 +96,14 @@ func workerCommand(ctx context.Context, args []string) error {
 		}},
 		{"bucket", s.Check},
 	}}
+	if *address != "" && slices.Contains(names, workflows.QueueWorkflows) {
+		watched, err := watchSchedules(ctx, c, logger)
+		if err != nil {
+			return err
+		}
+		defer watched.of.client.Close()
+		counts.registry.MustRegister(watched)
+	}
 	if *address != "" {
 		l, err := listen(*address)
 		if err != nil {
