@@ -70,7 +70,7 @@ func dialSchedules(ctx context.Context) (*schedules, error) {
 	return s, nil
 }
 
-// handle is that of an existing schedule, errMissing if there is none.
+// describe returns a schedule and its handle, errMissing if there is none.
 func (s *schedules) describe(ctx context.Context, id string) (client.ScheduleHandle, *client.ScheduleDescription, error) {
 	h := s.client.ScheduleClient().GetHandle(ctx, id)
 	d, err := h.Describe(ctx)

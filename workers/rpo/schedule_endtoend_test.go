@@ -5,9 +5,11 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -168,6 +170,48 @@ func TestASchedulesFileIsAppliedAndItsNightsRefreshTheDataset(t *testing.T) {
 	}
 	if complaint := l.expect(t, 1, "schedule", "apply", writeFile(t, l.dir, "bad.yaml", strings.Replace(mustRead(t, file("1s")), "every: 24h", `cron: "99 2 * * *"`, 1))); !strings.Contains(complaint, "the server refuses it") {
 		t.Errorf("a cron expression that only the server understands says %q", complaint)
+	}
+}
+
+// The server pauses a schedule for what failed, not for what gave way.
+func TestANightThatParksPausesNoScheduleAndTheNextOneGoesOn(t *testing.T) {
+	l := startLocal(t)
+	var forbidden atomic.Bool
+	forbidden.Store(true)
+	answer := scripted.PerChoice(func(_ scripted.Parsed, seed int64) string { return []string{"a river", "no water, none"}[seed%2] })
+	policy := scripted.New(t, func(p scripted.Parsed) scripted.Reply {
+		if forbidden.Load() {
+			return scripted.Refuse(http.StatusForbidden, "the key is locked")
+		}
+		return answer(p)
+	})
+	l.worker(t, l.config(t, policy.URL))
+	c, s := l.client(t), l.store(t)
+	if err := s.Put(t.Context(), "incoming/1.jsonl", []byte(mustRead(t, profiles(t, l.dir, 2)))); err != nil {
+		t.Fatal(err)
+	}
+	l.expect(t, 0, "schedule", "apply", writeFile(t, l.dir, "schedules.yaml", `schedules:
+  - {id: nightly, workflow: RefreshDataset, every: 24h, input: {source: "s3://`+l.Bucket+`/incoming/", dataset: nightly, park_timeout: 1m}}
+`))
+	l.expect(t, 0, "schedule", "trigger", "nightly")
+	await(t, "the night to give way", func() bool {
+		n, err := c.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{
+			Query: `TemporalScheduledById = "nightly" AND ExecutionStatus = "Canceled" AND RpoStatus = "Failed"`})
+		return err == nil && n.Count == 1
+	})
+	forbidden.Store(false)
+	h := c.ScheduleClient().GetHandle(t.Context(), "nightly")
+	await(t, "the schedule to see its end", func() bool {
+		d, err := h.Describe(t.Context())
+		return err == nil && len(d.Info.RunningWorkflows) == 0
+	})
+	l.expect(t, 0, "schedule", "list", "--check") // not paused
+	l.expect(t, 0, "schedule", "trigger", "nightly")
+	await(t, "the next night", func() bool { return len(runsOf(t, c, "nightly")) == 1 })
+	for _, r := range runsOf(t, c, "nightly") {
+		if r.New != 2 || r.Version != 1 || r.Pairs == 0 {
+			t.Errorf("the next night gave %+v", r)
+		}
 	}
 }
 
