@@ -33,8 +33,6 @@ var errStopped = errors.New("circuit breaker opened")
 type breaker struct {
 	endpoint Endpoint
 	clock    clock
-	// after is breakAfter except in tests.
-	after time.Duration
 
 	mu    sync.Mutex
 	state breakerState
@@ -63,7 +61,7 @@ const (
 )
 
 func newBreaker(e Endpoint, c clock) *breaker {
-	return &breaker{endpoint: e, clock: c, after: breakAfter, stop: make(chan struct{})}
+	return &breaker{endpoint: e, clock: c, stop: make(chan struct{})}
 }
 
 // stopped is closed while the breaker is open.
@@ -170,7 +168,7 @@ func (b *breaker) suffer(o outcome, began, now time.Time, others int) {
 	b.last = o.err
 	// As long as more requests are under way than failed, one of them may be
 	// answered yet: a reply may take longer than the silence that is suspicious.
-	silent := now.Sub(b.silent) >= b.after && b.failures >= max(2, others)
+	silent := now.Sub(b.silent) >= breakAfter && b.failures >= max(2, others)
 	if b.state == breakerTrying {
 		silent = o.fate == fateFailed || now.Sub(b.trial) >= busyTrial
 	}
