@@ -32,17 +32,24 @@ func (s Spending) Add(o Spending) Spending {
 // Tokens are those of prompts and completions.
 func (s Spending) Tokens() int64 { return s.PromptTokens + s.CompletionTokens }
 
-// Allowance is how much one piece of work may spend. A nil field is no cap; a
-// cap of 0 allows nothing.
+// Allowance is how much one piece of work may spend, and on which models. A nil
+// field is no cap; a cap of 0 allows nothing.
 type Allowance struct {
-	Tokens *int64   `json:"tokens,omitempty"`
-	Cost   *float64 `json:"cost,omitempty"`
+	// Identities are those of the models when the stage opened, by ModelKey: a
+	// worker whose configuration means another model by the name must not do the
+	// work. A name that is not here may mean any.
+	Identities map[string]string `json:"identities,omitempty"`
+	Tokens     *int64            `json:"tokens,omitempty"`
+	Cost       *float64          `json:"cost,omitempty"`
 	// Deadline, unless zero, is when the last call may begin.
 	Deadline time.Time `json:"deadline,omitzero"`
 	// EstimateOnly allows nothing either: calls that the call cache does not hold
 	// are counted instead of made, and nothing is written.
 	EstimateOnly bool `json:"estimate_only,omitempty"`
 }
+
+// ModelKey names a model as inputs do.
+func ModelKey(endpoint, model string) string { return endpoint + " " + model }
 
 // Estimate is what a stage will take, computed before its first call from the
 // calls that one of its shards would make.

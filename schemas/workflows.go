@@ -121,6 +121,8 @@ type StageProgress struct {
 	Spent Spending `json:"spent,omitzero"`
 	// Ran is the time at work so far.
 	Ran Duration `json:"ran,omitempty"`
+	// Identities are those of the models when the stage opened, by ModelKey.
+	Identities map[string]string `json:"identities,omitempty"`
 	// Estimate was made before the first call; null if no model is called.
 	Estimate *Estimate `json:"estimate,omitempty"`
 	// Raised, if not nil, are the caps that raise_budget set.

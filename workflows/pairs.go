@@ -13,16 +13,18 @@ import (
 
 // BuildPairs builds training pairs and publishes them as a version of a data set.
 func BuildPairs(ctx workflow.Context, in schemas.BuildPairsInput) (schemas.PairResult, error) {
+	identities := map[string]string{}
 	var out schemas.PairResult
 	queue, calls := QueueIO, int64(0)
 	if in.CheckOpposites {
 		queue, calls = QueueLLM, 1
 	}
 	done, err := stage{
-		name: "pair", activity: pairShard, queue: queue, split: schemas.SplitTrain, callsPerRow: calls,
+		identities: identities,
+		name:       "pair", activity: pairShard, queue: queue, split: schemas.SplitTrain, callsPerRow: calls,
 		needs: []string{schemas.TableTurn, schemas.TableResponse, schemas.TableVerdict, schemas.TableOpposite},
 		config: func() (any, error) {
-			models, err := describeAll(ctx, chat.DescribeModelInput{Endpoint: in.OppositeJudgeEndpoint, Model: in.OppositeJudgeModel})
+			models, err := describeAll(ctx, identities, chat.DescribeModelInput{Endpoint: in.OppositeJudgeEndpoint, Model: in.OppositeJudgeModel})
 			return struct {
 				schemas.PairOptions
 				Identities []string `json:"identities"`
@@ -47,14 +49,16 @@ func BuildPairs(ctx workflow.Context, in schemas.BuildPairsInput) (schemas.PairR
 // EvaluateModel compares a trained model with its base on the evaluation turns
 // of a manifest.
 func EvaluateModel(ctx workflow.Context, in schemas.EvaluateModelInput) (schemas.EvaluationResult, error) {
+	identities := map[string]string{}
 	var out schemas.EvaluationResult
 	in.Responses = in.EvalResponses
 	done, err := stage{
+		identities: identities,
 		// The first arm's samples stand for those of both.
 		name: "evaluate", activity: evaluateShard, queue: QueueLLM, split: schemas.SplitEval, callsPerRow: 2,
 		needs: []string{schemas.TableTurn},
 		config: func() (any, error) {
-			identities, err := describeAll(ctx, append(judges(in.JudgeOptions),
+			models, err := describeAll(ctx, identities, append(judges(in.JudgeOptions),
 				chat.DescribeModelInput{Endpoint: in.Endpoint, Model: in.Model},
 				chat.DescribeModelInput{Endpoint: in.Endpoint, Model: in.TrainedModel})...)
 			return struct {
@@ -62,7 +66,7 @@ func EvaluateModel(ctx workflow.Context, in schemas.EvaluateModelInput) (schemas
 				schemas.JudgeOptions
 				Identities []string `json:"identities"`
 				Versions   []string `json:"versions"`
-			}{in.SampleOptions, in.JudgeOptions, identities, append(judge.PromptVersions(), ruleVersions()...)}, err
+			}{in.SampleOptions, in.JudgeOptions, models, append(judge.PromptVersions(), ruleVersions()...)}, err
 		},
 		input: func(s store.Shard) any {
 			return evaluate.ShardInput{Shard: s, SampleOptions: in.SampleOptions, JudgeOptions: in.JudgeOptions, TrainedModel: in.TrainedModel}

@@ -13,12 +13,14 @@ import (
 // GenerateProfiles makes profiles and personas of a manifest of seeds, for both
 // splits.
 func GenerateProfiles(ctx workflow.Context, in schemas.GenerateProfilesInput) (schemas.StageResult, error) {
+	identities := map[string]string{}
 	return stage{
+		identities: identities,
 		// What was written is checked by a second call.
 		name: "profile", activity: generateShard, queue: QueueLLM, callsPerRow: 2,
 		needs: []string{schemas.TableSeed},
 		config: func() (any, error) {
-			models, err := describeAll(ctx,
+			models, err := describeAll(ctx, identities,
 				chat.DescribeModelInput{Endpoint: in.GenerateEndpoint, Model: in.GenerateModel},
 				chat.DescribeModelInput{Endpoint: in.CheckEndpoint, Model: in.CheckModel})
 			return struct {
@@ -38,12 +40,14 @@ func GenerateProfiles(ctx workflow.Context, in schemas.GenerateProfilesInput) (s
 // BuildDialogues plays dialogues with the profiles of a manifest, for both
 // splits, and so makes their turns.
 func BuildDialogues(ctx workflow.Context, in schemas.BuildDialoguesInput) (schemas.StageResult, error) {
+	identities := map[string]string{}
 	judge := schemas.JudgeOptions{JudgeEndpoint: in.JudgeEndpoint, JudgeModel: in.JudgeModel}
 	return stage{
-		name: "dialogue", activity: dialogueShard, queue: QueueLLM, callsPerRow: 1,
+		identities: identities,
+		name:       "dialogue", activity: dialogueShard, queue: QueueLLM, callsPerRow: 1,
 		needs: []string{schemas.TableProfile},
 		config: func() (any, error) {
-			models, err := describeAll(ctx, append(judges(judge),
+			models, err := describeAll(ctx, identities, append(judges(judge),
 				chat.DescribeModelInput{Endpoint: in.UserEndpoint, Model: in.UserModel},
 				chat.DescribeModelInput{Endpoint: in.ResponderEndpoint, Model: in.ResponderModel})...)
 			if err != nil {

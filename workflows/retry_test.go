@@ -76,6 +76,25 @@ func TestARetryGoesToTheEndpointAndWithTheTimeoutThatItNames(t *testing.T) {
 	}
 }
 
+func TestEveryShardNamesTheModelsThatTheStageOpenedWith(t *testing.T) {
+	inPages(t, 1)
+	tr := try(t, newWorld(3, nil), SampleResponsesName, object(`{"manifest":"m","model":"adapter"}`))
+	tr.get(&schemas.StageResult{})
+	shards := 0
+	for _, c := range tr.seen.activities {
+		if c.name == sampleShard {
+			shards++
+			in := c.args[0].(sample.ShardInput)
+			if got := in.Allowance.Identities[schemas.ModelKey("policy", "adapter")]; got != "identity of policy adapter" {
+				t.Errorf("shard %d may call %v", in.Number, in.Allowance.Identities)
+			}
+		}
+	}
+	if shards != 4 {
+		t.Errorf("%d activities, want an estimate and 3 shards", shards)
+	}
+}
+
 func TestARetryThatCannotBeMeantIsRefused(t *testing.T) {
 	r := &stageRun{stage: stage{name: "pair"}, status: schemas.StatusNeedsAttention}
 	for says, how := range map[string]schemas.RetryFailed{

@@ -30,6 +30,8 @@ type stage struct {
 	// callsPerRow, if not 0, says that the activity calls models, and how many
 	// calls each one stands for that an estimate sees.
 	callsPerRow int64
+	// identities, if not nil, is where config notes the models' identities.
+	identities map[string]string
 	// endpoint, if not nil, replaces the endpoint and model that input names.
 	endpoint func(endpoint, model string)
 	// input wraps a shard into the activity's input.
@@ -136,7 +138,7 @@ func (r *stageRun) open(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
-	r.p.Job, r.p.ConfigHash, r.p.Shards = opened.Job, opened.ConfigHash, opened.Shards
+	r.p.Job, r.p.ConfigHash, r.p.Shards, r.p.Identities = opened.Job, opened.ConfigHash, opened.Shards, r.identities
 	return r.estimate(ctx, opened)
 }
 
@@ -244,6 +246,7 @@ func (r *stageRun) start(ctx workflow.Context, shard int, allowance schemas.Allo
 }
 
 func (r *stageRun) shard(number int, allowance schemas.Allowance) store.Shard {
+	allowance.Identities = r.p.Identities
 	return store.Shard{
 		Job: r.p.Job, Stage: r.name, ConfigHash: r.p.ConfigHash, Manifest: r.in.Manifest, Number: number,
 		Generation: r.in.Generation, Allowance: allowance,

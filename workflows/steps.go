@@ -17,15 +17,17 @@ import (
 // SampleResponses samples the policy's responses to the training turns of a
 // manifest.
 func SampleResponses(ctx workflow.Context, in schemas.SampleResponsesInput) (schemas.StageResult, error) {
+	identities := map[string]string{}
 	return stage{
-		name: "sample", activity: sampleShard, queue: QueueLLM, split: schemas.SplitTrain, callsPerRow: 1,
+		identities: identities,
+		name:       "sample", activity: sampleShard, queue: QueueLLM, split: schemas.SplitTrain, callsPerRow: 1,
 		needs: []string{schemas.TableTurn},
 		config: func() (any, error) {
-			model, err := describe(ctx, in.Endpoint, in.Model, "")
+			models, err := describeAll(ctx, identities, chat.DescribeModelInput{Endpoint: in.Endpoint, Model: in.Model})
 			return struct {
 				schemas.SampleOptions
-				Identity string `json:"identity"`
-			}{in.SampleOptions, model}, err
+				Identities []string `json:"identities"`
+			}{in.SampleOptions, models}, err
 		},
 		input:    func(s store.Shard) any { return sample.ShardInput{Shard: s, SampleOptions: in.SampleOptions} },
 		endpoint: func(endpoint, model string) { in.Endpoint, in.Model = endpoint, model },
@@ -38,12 +40,14 @@ func SampleResponses(ctx workflow.Context, in schemas.SampleResponsesInput) (sch
 
 // JudgeResponses judges the responses of a manifest, and its judges if asked to.
 func JudgeResponses(ctx workflow.Context, in schemas.JudgeResponsesInput) (schemas.JudgeResult, error) {
+	identities := map[string]string{}
 	var out schemas.JudgeResult
 	done, err := stage{
-		name: "judge", activity: judgeShard, queue: QueueLLM, split: schemas.SplitTrain, callsPerRow: one(in.JudgeEndpoint),
+		identities: identities,
+		name:       "judge", activity: judgeShard, queue: QueueLLM, split: schemas.SplitTrain, callsPerRow: one(in.JudgeEndpoint),
 		needs: []string{schemas.TableTurn, schemas.TableResponse},
 		config: func() (any, error) {
-			models, err := describeAll(ctx, judges(in.JudgeOptions)...)
+			models, err := describeAll(ctx, identities, judges(in.JudgeOptions)...)
 			return struct {
 				schemas.JudgeOptions
 				Identities []string `json:"identities"`
@@ -91,12 +95,14 @@ func one(endpoint string) int64 {
 
 // ReverseConstraints makes the opposites of the constraints of a manifest.
 func ReverseConstraints(ctx workflow.Context, in schemas.ReverseConstraintsInput) (schemas.StageResult, error) {
+	identities := map[string]string{}
 	return stage{
+		identities: identities,
 		// Each opposite is checked by a second call.
 		name: "reverse", activity: reverseShard, queue: QueueLLM, split: schemas.SplitTrain, callsPerRow: 2 * one(in.ReverseEndpoint),
 		needs: []string{schemas.TableTurn},
 		config: func() (any, error) {
-			models, err := describeAll(ctx, reversers(in.ReverseOptions)...)
+			models, err := describeAll(ctx, identities, reversers(in.ReverseOptions)...)
 			return struct {
 				schemas.ReverseOptions
 				Identities []string `json:"identities"`
@@ -135,13 +141,17 @@ func describe(ctx workflow.Context, endpoint, model, evaluates string) (identity
 	return identity, err
 }
 
-// describeAll checks endpoints and returns their models' identities in order.
-func describeAll(ctx workflow.Context, models ...chat.DescribeModelInput) ([]string, error) {
+// describeAll checks endpoints, returns their models' identities in order and
+// notes them by name.
+func describeAll(ctx workflow.Context, noted map[string]string, models ...chat.DescribeModelInput) ([]string, error) {
 	identities := make([]string, len(models))
 	for i, m := range models {
 		var err error
 		if identities[i], err = describe(ctx, m.Endpoint, m.Model, ""); err != nil {
 			return nil, err
+		}
+		if m.Endpoint != "" {
+			noted[schemas.ModelKey(m.Endpoint, m.Model)] = identities[i]
 		}
 	}
 	return identities, nil

@@ -58,6 +58,17 @@ func NewMeter(ctx context.Context, allowance schemas.Allowance) *Meter {
 	return m
 }
 
+// Allows is an Overloaded error, so that another worker may do the work, if the
+// model is not the one that the stage opened with.
+func (m *Meter) Allows(endpoint, model, identity string) error {
+	want, ok := m.allowance.Identities[schemas.ModelKey(endpoint, model)]
+	if !ok || want == identity {
+		return nil
+	}
+	return schemas.Errorf(schemas.Overloaded, "this worker's endpoint %q means model %s, and the stage opened with %s: "+
+		"give all workers of a queue the same configuration", endpoint, identity, want)
+}
+
 // Spent is what the calls that ended took.
 func (m *Meter) Spent() schemas.Spending {
 	m.mu.Lock()

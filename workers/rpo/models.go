@@ -54,7 +54,10 @@ func (m *models) Model(ctx context.Context, use chat.Use) (chat.Model, func(), e
 	if err != nil {
 		return chat.Model{}, nil, err
 	}
-	if err := m.cache.Open(ctx, f.identity); err != nil {
+	if err = use.Meter.Allows(use.Endpoint, use.Model, f.identity); err == nil {
+		err = m.cache.Open(ctx, f.identity)
+	}
+	if err != nil {
 		release()
 		return chat.Model{}, nil, err
 	}

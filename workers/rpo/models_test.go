@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 
 	"rpo/activities/chat"
@@ -39,6 +40,11 @@ func TestAnotherWorkerAnswersFromTheCallsOfTheFirst(t *testing.T) {
 	}
 	if paid := ask(second, 1); paid.Calls != 1 {
 		t.Errorf("another generation spent %+v", paid)
+	}
+	other := chat.NewMeter(t.Context(), schemas.Allowance{Identities: map[string]string{schemas.ModelKey("e", ""): "scripted@2"}})
+	if _, _, err := second.Model(t.Context(), chat.Use{Endpoint: "e", Meter: other}); schemas.TypeOf(err) != schemas.Overloaded ||
+		!strings.Contains(err.Error(), "scripted@2") {
+		t.Errorf("a worker with another model took the work: %v", err)
 	}
 	if len(second.clients) != 1 {
 		t.Errorf("%d clients", len(second.clients))

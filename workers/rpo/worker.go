@@ -186,8 +186,8 @@ func (f fleet) worker(temporal client.Client, queue string) worker.Worker {
 		DeploymentOptions: f.version,
 		Interceptors:      []interceptor.WorkerInterceptor{&activityInterceptor{role: roles[queue], metrics: f.metrics}},
 		OnFatalError:      func(err error) { f.fatal <- err },
-		// Progress that people look at should not be a minute old.
-		MaxHeartbeatThrottleInterval:     5 * time.Second,
+		// What a killed worker had spent is known to its last heartbeat.
+		MaxHeartbeatThrottleInterval:     2 * time.Second,
 		DefaultHeartbeatThrottleInterval: 2 * time.Second,
 	}
 	switch queue {
