@@ -105,7 +105,7 @@ func (r *stageRun) starved(l lease, message string) {
 	switch {
 	case l.caps != r.caps: // raised since, so there is more now
 	case l.whole, strings.Contains(message, "budget_time"):
-		r.exhausted = message
+		r.exhausted = fmt.Sprintf("%d tokens and %.6g of money are spent: %s", r.p.Spent.Tokens(), r.p.Spent.Cost, message)
 	default:
 		r.slots = max(1, r.slots/2)
 	}

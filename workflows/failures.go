@@ -119,6 +119,7 @@ func (r *stageRun) selectFailed(ctx workflow.Context) error {
 	if err != nil {
 		return err
 	}
+	r.p.Streak = 0
 	r.p.Round++
 	r.p.Batches = 1
 	r.p.Retry, r.p.RetryNext = out.Selected, 0

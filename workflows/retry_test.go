@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -73,6 +74,34 @@ func TestARetryGoesToTheEndpointAndWithTheTimeoutThatItNames(t *testing.T) {
 	in := last.args[0].(sample.ShardInput)
 	if in.Number != number(4) || in.Endpoint != "other" || in.Model != "larger" || last.options.HeartbeatTimeout != 5*time.Minute || in.Job != jobOf("sample") {
 		t.Errorf("retried as %+v with %+v", in, last.options)
+	}
+}
+
+func TestAMisspeltArgumentIsRefusedAndChangesNothing(t *testing.T) {
+	w := newWorld(4, map[int]failure{number(2): {1, invalid}})
+	wrong := map[string]json.RawMessage{
+		UpdateRetryFailed: json.RawMessage(`{"endpoints":"other"}`), UpdateRaiseBudget: json.RawMessage(`{"budget_cots":5}`), UpdateStop: json.RawMessage(`["now"]`),
+	}
+	refused := map[string]*decisions{}
+	tr := try(t, w, SampleResponsesName, object(`{"manifest":"m","budget_cost":1}`), func(env *testsuite.TestWorkflowEnvironment) {
+		later(env, 1, func() {
+			for name, argument := range wrong {
+				refused[name] = &decisions{}
+				env.UpdateWorkflow(name, name, refused[name], argument)
+				env.SignalWorkflow(name, argument)
+			}
+		})
+		later(env, 2, func() { env.UpdateWorkflow(UpdateRetryFailed, "", &decisions{}) })
+	})
+	var got schemas.StageResult
+	tr.get(&got)
+	for name, d := range refused {
+		if len(d.rejected) != 1 || !strings.Contains(d.rejected[0].Error(), "argument") {
+			t.Errorf("%s: rejected %v", name, d.rejected)
+		}
+	}
+	if got.Shards != 4 {
+		t.Errorf("ended with %+v", got)
 	}
 }
 

@@ -1,10 +1,13 @@
 package workflows
 
 import (
+	"bytes"
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
 
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/workflow"
 
 	"rpo/schemas"
@@ -20,16 +23,18 @@ func (r *stageRun) handle(ctx workflow.Context) error {
 	}
 	decide := func(name, description string) error {
 		err := workflow.SetUpdateHandlerWithOptions(ctx, name,
-			func(_ workflow.Context, how schemas.RetryFailed) (int, error) {
+			func(_ workflow.Context, raw converter.RawValue) (int, error) {
+				how, err := argument[schemas.RetryFailed](raw)
 				r.decision, r.retry = name, how
-				return r.p.FailedShards, nil
+				return r.p.FailedShards, err
 			},
-			workflow.UpdateHandlerOptions{Description: description, Validator: func(_ workflow.Context, how schemas.RetryFailed) error {
-				return r.mayDecide(name, how)
+			workflow.UpdateHandlerOptions{Description: description, Validator: func(_ workflow.Context, raw converter.RawValue) error {
+				how, err := argument[schemas.RetryFailed](raw)
+				return cmp.Or(err, r.mayDecide(name, how))
 			}})
 		// A signal to a stage that does not take it means nothing.
-		receive(ctx, name, func(how schemas.RetryFailed) {
-			if r.mayDecide(name, how) == nil {
+		receive(ctx, name, func(raw converter.RawValue) {
+			if how, err := argument[schemas.RetryFailed](raw); err == nil && r.mayDecide(name, how) == nil {
 				r.decision, r.retry = name, how
 			}
 		})
@@ -58,31 +63,51 @@ func (r *stageRun) handle(ctx workflow.Context) error {
 		if err != nil {
 			return err
 		}
-		receive(ctx, d.name, func(any) { r.p.Paused = d.paused })
+		receive(ctx, d.name, func(converter.RawValue) { r.p.Paused = d.paused })
 	}
 	err = workflow.SetUpdateHandlerWithOptions(ctx, UpdateRaiseBudget,
-		func(_ workflow.Context, to schemas.BudgetOptions) (schemas.BudgetOptions, error) {
+		func(_ workflow.Context, raw converter.RawValue) (schemas.BudgetOptions, error) {
+			to, err := argument[schemas.BudgetOptions](raw)
 			r.raise(to)
-			return r.caps, nil
+			return r.caps, err
 		},
 		workflow.UpdateHandlerOptions{
 			Description: `Raise caps, for example {"budget_tokens": 2000000}; a stage parked at its budget goes on. Returns the caps.`,
-			Validator:   func(_ workflow.Context, to schemas.BudgetOptions) error { return r.mayRaise(to) },
+			Validator: func(_ workflow.Context, raw converter.RawValue) error {
+				to, err := argument[schemas.BudgetOptions](raw)
+				return cmp.Or(err, r.mayRaise(to))
+			},
 		})
-	receive(ctx, UpdateRaiseBudget, func(to schemas.BudgetOptions) {
-		if r.mayRaise(to) == nil {
+	receive(ctx, UpdateRaiseBudget, func(raw converter.RawValue) {
+		if to, err := argument[schemas.BudgetOptions](raw); err == nil && r.mayRaise(to) == nil {
 			r.raise(to)
 		}
 	})
 	return err
 }
 
-// receive calls do for every signal of a name whose payload is a T.
-func receive[T any](ctx workflow.Context, name string, do func(T)) {
+// argument decodes what an update or signal was sent with; nothing is the zero
+// value. An unknown key is refused, since a misspelt one would mean nothing.
+func argument[T any](raw converter.RawValue) (to T, err error) {
+	var data []byte
+	if p := raw.Payload(); p != nil {
+		data = bytes.TrimSpace(p.GetData())
+	}
+	if len(data) == 0 || string(data) == "null" {
+		return to, nil
+	}
+	if err := schemas.DecodeStrict(data, &to); err != nil {
+		return to, ApplicationError(schemas.Errorf(schemas.InvalidInput, "argument: %w", err))
+	}
+	return to, nil
+}
+
+// receive calls do for every signal of a name.
+func receive(ctx workflow.Context, name string, do func(converter.RawValue)) {
 	signals := workflow.GetSignalChannel(ctx, name)
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		for {
-			var payload T
+			var payload converter.RawValue
 			signals.Receive(ctx, &payload)
 			if ctx.Err() != nil {
 				return

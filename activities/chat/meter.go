@@ -196,12 +196,12 @@ func (m *Meter) short(most schemas.Spending) error {
 	}
 	after := m.spent.Add(m.reserved).Add(most)
 	if cap := m.allowance.Tokens; cap != nil && after.Tokens() > *cap {
-		return schemas.Errorf(schemas.BudgetExceeded, "the next call may take %d tokens, and of an allowance of %d tokens %d are spent: raise budget_tokens",
-			most.Tokens(), *cap, m.spent.Tokens())
+		return schemas.Errorf(schemas.BudgetExceeded, "the next call may take %d tokens, and %d are left: raise budget_tokens",
+			most.Tokens(), *cap-m.spent.Tokens())
 	}
 	if cap := m.allowance.Cost; cap != nil && after.Cost > *cap {
-		return schemas.Errorf(schemas.BudgetExceeded, "the next call may cost %.6f, and of an allowance of %.6f %.6f is spent: raise budget_cost",
-			most.Cost, *cap, m.spent.Cost)
+		return schemas.Errorf(schemas.BudgetExceeded, "the next call may cost %.6g, and %.6g is left: raise budget_cost",
+			most.Cost, *cap-m.spent.Cost)
 	}
 	return nil
 }

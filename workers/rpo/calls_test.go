@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,13 +85,11 @@ func TestCallsThatWerePaidAreNotPaidAgain(t *testing.T) {
 		if spent := parked.Spent.Tokens(); spent > in.BudgetTokens || spent < in.BudgetTokens/4 || parked.Estimate == nil || parked.Estimate.Calls != 128 {
 			t.Errorf("parked with %+v", parked)
 		}
-		h, err := c.UpdateWorkflow(t.Context(), client.UpdateWorkflowOptions{WorkflowID: run.GetID(), UpdateName: workflows.UpdateRaiseBudget,
-			WaitForStage: client.WorkflowUpdateStageCompleted, Args: []any{schemas.BudgetOptions{BudgetTokens: 100_000_000}}})
-		if err == nil {
-			err = h.Get(t.Context(), nil)
+		if _, says, status := l.rpo(t, "update", run.GetID(), workflows.UpdateRaiseBudget, `{"budget_token": 100000000}`); status != 1 || !strings.Contains(says, `"budget_token"`) {
+			t.Errorf("a misspelt cap: status %d, %s", status, says)
 		}
-		if err != nil {
-			t.Fatal(err)
+		if out, says, status := l.rpo(t, "update", run.GetID(), workflows.UpdateRaiseBudget, `{"budget_tokens": 100000000}`); status != 0 || !strings.Contains(out, "100000000") {
+			t.Fatalf("raising the cap: status %d, %s%s", status, out, says)
 		}
 		var raised schemas.StageResult
 		if err := run.Get(t.Context(), &raised); err != nil {

@@ -32,6 +32,7 @@ var commands = []command{
 	{"import", "[--format NAME] FILE", "import profiles; prints the manifest that RunPipeline takes", importCommand},
 	{"start", "WORKFLOW [--input FILE] [--id ID] [--wait]", "start a workflow", startCommand},
 	{"status", "WORKFLOW_ID", "print a workflow's status as JSON", statusCommand},
+	{"update", "WORKFLOW_ID NAME [JSON]", "tell a stage retry_failed, skip_failed, raise_budget, pause, resume or stop", updateCommand},
 	{"retry", "[--query QUERY] [--rate 20] [--error-type TYPE]... [--endpoint NAME] [--dry-run]", "have parked runs work on their failed shards again", retryCommand},
 	{"quarantine", "list|export|requeue|merge MANIFEST|JOB [FILE] [--error-type TYPE]... [--since AGE] [--input FILE]", "look at the rows that a stage set aside and bring them back", quarantineCommand},
 	{"dataset", "list|show|pin|unpin|export [NAME] [VERSION] [--version N] [--format parquet|jsonl] [--to DIR]", "look at data sets, keep versions from collection, write them as folders", datasetCommand},

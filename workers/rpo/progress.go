@@ -133,6 +133,9 @@ func (p *progress) attend(ctx context.Context, stage schemas.PipelineStage) erro
 		p.settled = true
 		return nil
 	}
+	if s.Failed == 0 {
+		return schemas.Errorf(schemas.BudgetExceeded, "stage %s needs attention: %s: send %s to %s", s.Stage, s.Reason, workflows.UpdateRaiseBudget, stage.WorkflowID)
+	}
 	if !p.settled && !p.tried {
 		p.tried = true
 		_, err := p.client.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{WorkflowID: stage.WorkflowID,

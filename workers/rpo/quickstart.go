@@ -121,7 +121,7 @@ func (q quickstart) run(ctx context.Context) (schemas.Summary, error) {
 		fmt.Fprintf(os.Stderr, "\nrpo quickstart: %v\n", err)
 		err = errors.Join(err, errPrinted)
 	}
-	fmt.Printf("\n  run in the web UI  %s\n  report             %s\n\nThe local stack stays up. Press Ctrl-C to end it.\n", link, summary.Report)
+	fmt.Printf("\n  run in the web UI  %s\n  report             %s\n\nThe local stack stays up. Press Ctrl-C to end it. In another shell:\n\n%s", link, summary.Report, stack.exports())
 	<-ctx.Done()
 	return summary, err
 }

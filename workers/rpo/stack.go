@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -92,6 +93,12 @@ func (s *stack) setenv() error {
 		}
 	}
 	return nil
+}
+
+// exports are the shell commands that point rpo to the stack.
+func (s *stack) exports() string {
+	return fmt.Sprintf("  export TEMPORAL_ADDRESS=%s AWS_ENDPOINT_URL_S3=%s AWS_REGION=us-east-1 AWS_SHARED_CREDENTIALS_FILE=%s\n",
+		s.Temporal, s.S3, s.CredentialsFile)
 }
 
 // startWorker starts a worker of all queues.

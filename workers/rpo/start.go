@@ -11,8 +11,10 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
+	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/client"
 
 	"rpo/schemas"
@@ -67,11 +69,48 @@ func startCommand(ctx context.Context, args []string) error {
 		fmt.Println(run.GetID())
 		return nil
 	}
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	go tellParked(watching, c, *id)
 	var result json.RawMessage
 	if err := run.Get(ctx, &result); err != nil {
 		return plainFailure(err)
 	}
 	return printJSON(result)
+}
+
+// tellParked says on the terminal when a run, or a stage of it, waits for a
+// person, since it would wait in silence for ever.
+func tellParked(ctx context.Context, c client.Client, id string) {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	told := map[string]string{}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		var whole schemas.PipelineStatus
+		ids := []string{id}
+		if query(ctx, c, id, &whole) == nil {
+			for _, s := range whole.Stages {
+				if s.Status == schemas.StatusRunning {
+					ids = append(ids, s.WorkflowID)
+				}
+			}
+		}
+		for _, id := range ids {
+			var s schemas.StageStatus
+			if query(ctx, c, id, &s) != nil || s.Status != schemas.StatusNeedsAttention {
+				s.Reason = ""
+			}
+			if s.Reason != told[id] && s.Reason != "" {
+				fmt.Fprintf(os.Stderr, "%s needs attention: %s: see rpo status %s, then rpo update\n", id, s.Reason, id)
+			}
+			told[id] = s.Reason
+		}
+	}
 }
 
 func statusCommand(ctx context.Context, args []string) error {
@@ -88,7 +127,17 @@ func statusCommand(ctx context.Context, args []string) error {
 	if err := query(ctx, c, rest[0], &status); err != nil {
 		return err
 	}
-	return printJSON(status)
+	if err := printJSON(status); err != nil {
+		return err
+	}
+	d, err := c.DescribeWorkflowExecution(ctx, rest[0], "")
+	if err != nil {
+		return notFound(rest[0], err)
+	}
+	if at := d.GetWorkflowExecutionInfo().GetStatus(); at != enumspb.WORKFLOW_EXECUTION_STATUS_RUNNING && at != enumspb.WORKFLOW_EXECUTION_STATUS_COMPLETED {
+		fmt.Fprintf(os.Stderr, "%s ended as %s: %v\n", rest[0], at, plainFailure(c.GetWorkflow(ctx, rest[0], "").Get(ctx, nil)))
+	}
+	return nil
 }
 
 func query(ctx context.Context, c client.Client, id string, into any) error {
