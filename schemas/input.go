@@ -6,8 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -61,7 +63,7 @@ func DecodeStrict(data []byte, into any) error {
 	d := json.NewDecoder(bytes.NewReader(data))
 	d.DisallowUnknownFields()
 	if err := d.Decode(into); err != nil {
-		return inputError(err, into)
+		return inputError(err, data, into)
 	}
 	if _, err := d.Token(); err != io.EOF {
 		return Errorf(InvalidInput, "input holds more than one JSON value: pass one object")
@@ -69,10 +71,16 @@ func DecodeStrict(data []byte, into any) error {
 	return nil
 }
 
-func inputError(err error, into any) error {
+func inputError(err error, data []byte, into any) error {
+	if err == io.EOF {
+		return Errorf(InvalidInput, "nothing to decode: want one JSON object")
+	}
 	if field, ok := strings.CutPrefix(err.Error(), "json: unknown field "); ok {
-		return Errorf(InvalidInput, "unknown field %s: known fields are %s",
-			field, strings.Join(jsonFields(reflect.TypeOf(into)), ", "))
+		of := reflect.TypeOf(into)
+		if path, where := unknownKey(data, of, ""); path != "" {
+			field, of = strconv.Quote(path), where
+		}
+		return Errorf(InvalidInput, "unknown field %s: known fields are %s", field, strings.Join(jsonFields(of), ", "))
 	}
 	if e, ok := errors.AsType[*json.UnmarshalTypeError](err); ok {
 		if field := fieldPath(e.Field); field != "" {
@@ -84,6 +92,41 @@ func inputError(err error, into any) error {
 		return Errorf(InvalidInput, "malformed JSON at byte %d: %w", e.Offset, err)
 	}
 	return Errorf(InvalidInput, "decode input: %w", err)
+}
+
+// unknownKey finds the first key, in the order of names, that the type does not
+// know: its path, and the struct type that has no such field.
+func unknownKey(data []byte, t reflect.Type, path string) (string, reflect.Type) {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	var elements []json.RawMessage
+	var keys map[string]json.RawMessage
+	if t.Kind() == reflect.Slice && json.Unmarshal(data, &elements) == nil {
+		for i, element := range elements {
+			if found, where := unknownKey(element, t.Elem(), fmt.Sprintf("%s[%d]", path, i)); found != "" {
+				return found, where
+			}
+		}
+	}
+	if t.Kind() != reflect.Map && t.Kind() != reflect.Struct || json.Unmarshal(data, &keys) != nil {
+		return "", nil
+	}
+	known := fieldTypes(t)
+	for _, key := range slices.Sorted(maps.Keys(keys)) {
+		at := strings.TrimPrefix(path+"."+key, ".")
+		of, ok := known[key]
+		if t.Kind() == reflect.Map {
+			of, ok = t.Elem(), true
+		}
+		if !ok {
+			return at, t
+		}
+		if found, where := unknownKey(keys[key], of, at); found != "" {
+			return found, where
+		}
+	}
+	return "", nil
 }
 
 // fieldPath drops the embedded Go structs from a decoder's path: people know the
@@ -117,25 +160,28 @@ func wanted(t reflect.Type) string {
 }
 
 // jsonFields lists the keys of a struct type and of those it embeds.
-func jsonFields(t reflect.Type) []string {
+func jsonFields(t reflect.Type) []string { return slices.Sorted(maps.Keys(fieldTypes(t))) }
+
+// fieldTypes are the types of the fields of a struct type, and of those it
+// embeds, by key.
+func fieldTypes(t reflect.Type) map[string]reflect.Type {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
+	out := map[string]reflect.Type{}
 	if t.Kind() != reflect.Struct {
-		return nil
+		return out
 	}
-	var names []string
 	for f := range t.Fields() {
 		tag, _, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case tag != "" && tag != "-":
-			names = append(names, tag)
+			out[tag] = f.Type
 		case f.Anonymous && tag == "":
-			names = append(names, jsonFields(f.Type)...)
+			maps.Copy(out, fieldTypes(f.Type))
 		}
 	}
-	slices.Sort(names)
-	return names
+	return out
 }
 
 // invalid is the error of one field.

@@ -41,3 +41,34 @@ func TestADurationIsReadAndWrittenAsText(t *testing.T) {
 		t.Errorf("90s is written as %s, %v", data, err)
 	}
 }
+
+func TestAnUnknownKeyIsNamedWithItsPath(t *testing.T) {
+	type price struct {
+		Prompt float64 `json:"prompt"`
+	}
+	type endpoint struct {
+		URL   string `json:"url"`
+		Price *price `json:"price"`
+	}
+	type list struct {
+		Name string `json:"name"`
+	}
+	type config struct {
+		RunOptions
+		Endpoints map[string]endpoint `json:"endpoints"`
+		Keys      []list              `json:"keys"`
+	}
+	for data, want := range map[string]string{
+		`{"endpoint": 1}`: `unknown field "endpoint": known fields are`,
+		`{"endpoints": {"judge": {"url": "u", "key": "k"}}}`:      `unknown field "endpoints.judge.key": known fields are price, url`,
+		`{"endpoints": {"judge": {"price": {"prompts": 1}}}}`:     `unknown field "endpoints.judge.price.prompts": known fields are prompt`,
+		`{"keys": [{"name": "a"}, {"nam": "b"}]}`:                 `unknown field "keys[1].nam": known fields are name`,
+		`{"generation": 1, "endpoints": {"a": {}, "b": {"x":1}}}`: `unknown field "endpoints.b.x": known fields are price, url`,
+		``: "nothing to decode",
+	} {
+		var c config
+		if err := DecodeStrict([]byte(data), &c); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", data, err, want)
+		}
+	}
+}

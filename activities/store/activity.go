@@ -58,8 +58,12 @@ func (a *Activities) OpenStage(ctx context.Context, in OpenStageInput) (OpenStag
 	}
 	for _, table := range in.Needs {
 		if _, ok := shards[0].Objects[table]; !ok {
-			return OpenStageResult{}, schemas.Errorf(schemas.InvalidInput,
-				"manifest %s is of stage %s and lacks table %q: start stage %s from the manifest of the stage that makes it", in.Manifest, m.Stage, table, in.Stage)
+			mend := "give the manifest of the stage that makes it"
+			if _, seeds := shards[0].Objects[schemas.TableSeed]; seeds {
+				mend = "it holds seeds: run GenerateProfiles on it, then BuildDialogues"
+			}
+			return OpenStageResult{}, schemas.Errorf(schemas.InvalidInput, "manifest %s is of stage %s and lacks table %q, which stage %s reads: %s",
+				in.Manifest, m.Stage, table, in.Stage, mend)
 		}
 	}
 	hash := digest(config)

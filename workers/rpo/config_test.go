@@ -93,11 +93,11 @@ func TestAConfigurationIsCheckedBeforeItIsUsed(t *testing.T) {
 		`{"endpoints": {"e": {"url": "http://h/v1", "key_env": "A", "key_file": "b"}}}`:                      `both key_env and key_file`,
 		`{"endpoints": {"e": {"url": "http://h/v1", "timeout": 5}}}`:                                         `want a duration such as "30m"`,
 		`{"endpoints": {"e": {"url": "http://h/v1", "price": {"prompt": -1}}}}`:                              `must be at least 0 per million`,
-		`{"endpoints": {"e": {"url": "http://h/v1", "price": {"input": 1}}}}`:                                `unknown field "input"`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "price": {"input": 1}}}}`:                                `unknown field "endpoints.e.price.input"`,
 		`{"endpoints": {"e": {"url": "http://h/v1", "replicas": ["h2"]}}}`:                                   `replicas[0] "h2" is not an http or https address`,
 		`{"endpoints": {"e": {"url": "http://h/v1", "idle_timeout": "0.5"}}}`:                                `duration`,
 		`{"endpoints": {"e": {"serve": {"model": "m"}, "replicas": ["http://h/v1"]}}, "models": {"m": "m"}}`: `replicas go with url`,
-		`{"endpoints": {"e": {"url": "http://h/v1", "key": "sk-secret"}}}`:                                   `unknown field "key"`,
+		`{"endpoints": {"e": {"url": "http://h/v1", "key": "sk-secret"}}}`:                                   `unknown field "endpoints.e.key"`,
 	} {
 		_, dir, err := configured(t, text)
 		if schemas.TypeOf(err) != schemas.InvalidInput || !strings.Contains(err.Error(), says) || !strings.Contains(err.Error(), filepath.Join(dir, "worker.json")) {
