@@ -36,8 +36,11 @@ var roles = map[string]role{
 	workflows.QueueLLM: {stop: 40*time.Second + flushTimeout + 5*time.Second, finish: 40 * time.Second},
 	// A gang watches the worker's stop itself: it writes a checkpoint and copies it
 	// into the store.
-	workflows.QueueGPU: {stop: 3 * time.Minute},
+	workflows.QueueGPU: {stop: gpuStop},
 }
+
+// gpuStop is the longest stop of all roles.
+const gpuStop = 3 * time.Minute
 
 // errStopping is the cause of what is cancelled since its worker stops.
 var errStopping = errors.New("the worker is shutting down")

@@ -71,6 +71,21 @@ func openQuarantine(ctx context.Context, name string) (s *store.S3, uri string, 
 	return s, uri, m, err
 }
 
+// chosenRows reads the quarantined rows that a command's arguments choose.
+func chosenRows(ctx context.Context, flags *flag.FlagSet, args []string) (*store.S3, schemas.Manifest, []requeue.Row, error) {
+	choice := choiceFlags(flags)
+	rest, err := parseFlags(flags, args, "MANIFEST|JOB")
+	if err != nil {
+		return nil, schemas.Manifest{}, nil, err
+	}
+	s, _, m, err := openQuarantine(ctx, rest[0])
+	if err != nil {
+		return nil, m, nil, err
+	}
+	rows, err := requeue.Rows(ctx, s, m, choice())
+	return s, m, rows, err
+}
+
 // openBucket connects a command to the bucket that the configuration names.
 func openBucket(ctx context.Context) (*store.S3, error) {
 	c, err := loadConfig("")
@@ -97,16 +112,7 @@ type quarantineGroup struct {
 
 func listQuarantine(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("quarantine list", flag.ContinueOnError)
-	choice := choiceFlags(flags)
-	rest, err := parseFlags(flags, args, "MANIFEST|JOB")
-	if err != nil {
-		return err
-	}
-	s, _, m, err := openQuarantine(ctx, rest[0])
-	if err != nil {
-		return err
-	}
-	rows, err := requeue.Rows(ctx, s, m, choice())
+	_, m, rows, err := chosenRows(ctx, flags, args)
 	if err != nil {
 		return err
 	}
@@ -162,16 +168,7 @@ type exportedRow struct {
 
 func exportQuarantine(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("quarantine export", flag.ContinueOnError)
-	choice := choiceFlags(flags)
-	rest, err := parseFlags(flags, args, "MANIFEST|JOB")
-	if err != nil {
-		return err
-	}
-	s, _, m, err := openQuarantine(ctx, rest[0])
-	if err != nil {
-		return err
-	}
-	rows, err := requeue.Rows(ctx, s, m, choice())
+	s, m, rows, err := chosenRows(ctx, flags, args)
 	if err != nil {
 		return err
 	}

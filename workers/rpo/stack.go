@@ -16,8 +16,9 @@ import (
 	"rpo/schemas"
 )
 
-// stopWithin is how long a child has to stop by itself.
-const stopWithin = time.Minute
+// stopWithin is how long a child has to stop by itself: a worker that trains
+// copies its checkpoint first.
+const stopWithin = gpuStop + flushTimeout + 30*time.Second
 
 // stack is the local stack of the quickstart: Temporal, its UI and S3 in one
 // process, and a worker in another.
