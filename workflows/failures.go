@@ -88,6 +88,9 @@ func (r *stageRun) decide(ctx workflow.Context, reason string) (skip bool, err e
 	if err := r.record(ctx); err != nil {
 		return false, err
 	}
+	// A budget reached at the same moment is found again when work goes on; here it
+	// would refuse the very retry that is waited for.
+	r.exhausted = ""
 	decision, err := r.park(ctx, reason)
 	if err != nil {
 		return false, err

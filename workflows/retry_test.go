@@ -172,6 +172,30 @@ func TestAStageWhoseShardsAllFailParksBeforeItHasTriedAll(t *testing.T) {
 	}
 }
 
+func TestAStageThatFailsAndReachesItsBudgetAtOnceTakesARetryFirst(t *testing.T) {
+	// Eight attempts take two minutes, so the twentieth failure in a row and the
+	// end of the budget are seen together.
+	w := newWorld(40, failing(40, overloaded))
+	retry, raised := &decisions{}, false
+	tr := try(t, w, SampleResponsesName, object(`{"manifest":"m","shards_in_flight":10,"budget_time":"150s"}`), func(env *testsuite.TestWorkflowEnvironment) {
+		later(env, 1, func() {
+			w.heal()
+			env.UpdateWorkflow(UpdateRetryFailed, "", retry)
+		})
+		later(env, 2, func() {
+			if s := statusOf(t, env); s.Status == schemas.StatusNeedsAttention && strings.Contains(s.Reason, "budget_time") {
+				raised = true
+				env.UpdateWorkflow(UpdateRaiseBudget, "", &decisions{}, schemas.BudgetOptions{BudgetTime: schemas.Duration(time.Hour)})
+			}
+		})
+	})
+	var got schemas.StageResult
+	tr.get(&got)
+	if len(retry.rejected) != 0 || !raised || got.Shards != 40 {
+		t.Errorf("retry refused with %v, raised %v, ended with %+v", retry.rejected, raised, got)
+	}
+}
+
 func TestAPausedStageStartsNothingUntilItIsResumed(t *testing.T) {
 	w := newWorld(6, nil)
 	var paused schemas.StageStatus
