@@ -1,0 +1,90 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"rpo/schemas"
+)
+
+// ReadModel returns a version of a promoted model: "name@v3", "name@latest" or
+// "name". One that does not exist is NotFound.
+func ReadModel(ctx context.Context, s Store, name string) (schemas.ModelVersion, error) {
+	model, number, err := schemas.ParseModelName("model", name)
+	if err != nil {
+		return schemas.ModelVersion{}, err
+	}
+	if number > 0 {
+		return modelVersion(ctx, s, model, number)
+	}
+	v, ok, err := LatestModel(ctx, s, model)
+	if err == nil && !ok {
+		err = schemas.Errorf(schemas.NotFound, "read model %s: it has no version: promote one with PromoteModel", model)
+	}
+	return v, err
+}
+
+// LatestModel returns the version of a model with the highest number, and whether
+// there is one.
+func LatestModel(ctx context.Context, s Store, name string) (schemas.ModelVersion, bool, error) {
+	numbers, err := ModelVersions(ctx, s, name)
+	if err != nil || len(numbers) == 0 {
+		return schemas.ModelVersion{}, false, err
+	}
+	v, err := modelVersion(ctx, s, name, numbers[len(numbers)-1])
+	return v, err == nil, err
+}
+
+// ModelVersions returns the numbers of a model's versions, in order.
+func ModelVersions(ctx context.Context, s Store, name string) ([]int, error) {
+	if err := checkName("model", name); err != nil {
+		return nil, err
+	}
+	keys, err := s.List(ctx, "models/"+name+"/v", "", 0)
+	if err != nil {
+		return nil, err
+	}
+	var numbers []int
+	for _, key := range keys {
+		if n := modelNumber(name, key); n > 0 {
+			numbers = append(numbers, n)
+		}
+	}
+	slices.Sort(numbers)
+	return numbers, nil
+}
+
+func modelVersion(ctx context.Context, s Store, name string, number int) (schemas.ModelVersion, error) {
+	var v schemas.ModelVersion
+	key := modelKey(name, number)
+	data, err := s.Get(ctx, key)
+	if err != nil {
+		return v, err
+	}
+	if err := decodeJSON(s.URI(key), data, &v); err != nil {
+		return schemas.ModelVersion{}, err
+	}
+	if v.Name != name || v.Number != number || v.Hash != v.Digest() {
+		return schemas.ModelVersion{}, schemas.Errorf(schemas.CorruptData,
+			"read %s: it is version %d of model %.100q, or its hash is not that of its content", s.URI(key), v.Number, v.Name)
+	}
+	return v, nil
+}
+
+func modelKey(name string, number int) string {
+	return fmt.Sprintf("models/%s/v%06d.json", name, number)
+}
+
+// modelNumber returns the number in a key, 0 for a key that is not a version's: a
+// training's files lie under the job's id beside the named models.
+func modelNumber(name, key string) int {
+	text, ok := strings.CutSuffix(strings.TrimPrefix(key, "models/"+name+"/v"), ".json")
+	n, err := strconv.Atoi(text)
+	if !ok || err != nil || n < 1 || modelKey(name, n) != key {
+		return 0
+	}
+	return n
+}
