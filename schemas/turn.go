@@ -3,9 +3,8 @@ package schemas
 // Turn is one row of the dialogue turn table: a user query together with all
 // that is needed to answer and to judge it.
 type Turn struct {
-	// TurnID is the UUIDv5 of DialogueID and Index, and for a turn of self-play
-	// also of the ResponseID of the golden response before it ("" at Index 0) and of
-	// Query. So equal ids of played turns have equal prompts.
+	// TurnID is the UUIDv5 of DialogueID, Index, an id of all that was said before
+	// ("" at Index 0) and Query. So equal ids have equal prompts.
 	TurnID string `parquet:"turn_id"`
 	// DialogueID is the UUIDv5 of ProfileID and the dialogue's place in the source;
 	// of self-play, of ProfileID, the seed and the dialogue's number.

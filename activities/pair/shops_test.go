@@ -66,12 +66,12 @@ func policy(p scripted.Parsed) scripted.Reply {
 
 // judgeModel judges "Say X." and "If Y, say X.", and "Never: " before these, by
 // what stands in the response.
-// One response in 16 gets replies that are of no use.
+// One response in 8 gets replies that are of no use.
 func judgeModel(p scripted.Parsed) scripted.Reply {
 	_, rest, _ := strings.Cut(p.Last(), "\n<constraints-")
 	list, rest, _ := strings.Cut(rest, "\n</constraints-")
 	_, response, _ := strings.Cut(rest, "\n<response-")
-	if hash(p.Messages)[0] < 16 {
+	if hash(p.Messages)[0] < 32 {
 		return scripted.Say("It is a good response.")
 	}
 	var verdicts []map[string]string

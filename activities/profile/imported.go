@@ -119,9 +119,12 @@ func (in *Imported) add(source string, d draft, o Options) {
 
 func (in *Imported) addDialogue(p schemas.Profile, id string, dialogue []exchange) {
 	var history []schemas.Message
+	// before stands for all that was said before a turn, so that a dialogue that
+	// was changed in its source has other ids from the change on.
+	before := ""
 	for i, e := range dialogue {
 		t := schemas.Turn{
-			TurnID:      schemas.ID(schemas.TableTurn, id, strconv.Itoa(i)),
+			TurnID:      schemas.ID(schemas.TableTurn, id, strconv.Itoa(i), before, e.query),
 			DialogueID:  id,
 			ProfileID:   p.ProfileID,
 			Split:       p.Split,
@@ -137,6 +140,7 @@ func (in *Imported) addDialogue(p schemas.Profile, id string, dialogue []exchang
 			}
 		}
 		in.Turns = append(in.Turns, t)
+		before = schemas.ID("exchange", t.TurnID, e.answer)
 		history = append(history,
 			schemas.Message{Role: "user", Content: e.query},
 			schemas.Message{Role: "assistant", Content: e.answer})
