@@ -101,4 +101,6 @@ const (
 	StatusNeedsAttention = "NeedsAttention"
 	StatusDone           = "Done"
 	StatusFailed         = "Failed"
+	// StatusCanceled is of what somebody cancelled, as Temporal spells it.
+	StatusCanceled = "Canceled"
 )

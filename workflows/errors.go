@@ -65,3 +65,16 @@ func failureOf(err error) (errorType, message string) {
 	}
 	return string(schemas.Internal), err.Error()
 }
+
+// ended is the status of what ended with err. Temporal shows as cancelled
+// whatever ends with a cancellation in its chain, and so do we.
+func ended(err error) string {
+	switch {
+	case err == nil:
+		return schemas.StatusDone
+	case temporal.IsCanceledError(err):
+		return schemas.StatusCanceled
+	default:
+		return schemas.StatusFailed
+	}
+}

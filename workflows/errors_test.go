@@ -85,3 +85,17 @@ func TestFailuresOfTemporalAreClassified(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatACancellationEndedIsCancelledAndNotFailed(t *testing.T) {
+	for want, errs := range map[string][]error{
+		schemas.StatusDone:     {nil},
+		schemas.StatusCanceled: {temporal.NewCanceledError(), fmt.Errorf("stage: %w", temporal.NewCanceledError())},
+		schemas.StatusFailed:   {errors.New("x"), temporal.NewApplicationError("m", "Overloaded"), ApplicationError(schemas.Errorf(schemas.Overloaded, "x: %w", context.Canceled))},
+	} {
+		for _, err := range errs {
+			if got := ended(err); got != want {
+				t.Errorf("%v: %s, want %s", err, got, want)
+			}
+		}
+	}
+}

@@ -50,10 +50,7 @@ func (g gang[Out]) run(ctx workflow.Context, in schemas.StageInput) (out Out, er
 	if err == nil {
 		err = workflow.ExecuteActivity(withGang(ctx, g.name+" on "+g.base, in.RunOptions), g.activity, g.input(opened, precision)).Get(ctx, &out)
 	}
-	status.Status = schemas.StatusDone
-	if err != nil {
-		status.Status = schemas.StatusFailed
-	}
+	status.Status = ended(err)
 	if showErr := show(); err == nil {
 		err = showErr
 	}

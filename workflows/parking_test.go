@@ -251,12 +251,16 @@ func TestACancelledStageEndsCancelledAndShowsIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := parkingWorld()
-			tr := try(t, w, JudgeResponsesName, object(parkingInput), cancel)
+			var env *testsuite.TestWorkflowEnvironment
+			tr := try(t, w, JudgeResponsesName, object(parkingInput), cancel, func(e *testsuite.TestWorkflowEnvironment) { env = e })
 			if !temporal.IsCanceledError(tr.err) {
 				t.Errorf("got %v, want a cancelled workflow", tr.err)
 			}
-			if got := tr.seen.attributes[JudgeResponsesName]["RpoStatus"]; got != schemas.StatusFailed {
-				t.Errorf("status %v, want Failed", got)
+			if got := tr.seen.attributes[JudgeResponsesName]["RpoStatus"]; got != schemas.StatusCanceled {
+				t.Errorf("search attribute %v, want Canceled", got)
+			}
+			if s := statusOf(t, env); s.Status != schemas.StatusCanceled || !strings.Contains(details(s, false), ": Canceled") {
+				t.Errorf("status %+v, want Canceled", s)
 			}
 			if w.calls[closeStage] != 0 {
 				t.Error("a cancelled stage wrote a manifest")

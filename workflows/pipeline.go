@@ -31,10 +31,7 @@ func RunPipeline(ctx workflow.Context, in schemas.RunPipelineInput) (schemas.Sum
 		return schemas.Summary{}, err
 	}
 	out, err := p.run(ctx)
-	p.status.Status = schemas.StatusDone
-	if err != nil {
-		p.status.Status = schemas.StatusFailed
-	}
+	p.status.Status = ended(err)
 	p.show(ctx)
 	if upsertErr := workflow.UpsertTypedSearchAttributes(ctx, AttributeStatus.ValueSet(p.status.Status)); err == nil {
 		err = upsertErr
@@ -129,10 +126,7 @@ func (p *pipeline) child(ctx workflow.Context, name, workflowType string, input,
 	p.status.Stages[i] = schemas.PipelineStage{Stage: name, Status: schemas.StatusRunning, WorkflowID: id}
 	p.show(ctx)
 	err := workflow.ExecuteChildWorkflow(withStage(ctx, id, name+" stage"), workflowType, input).Get(ctx, result)
-	p.status.Stages[i].Status = schemas.StatusDone
-	if err != nil {
-		p.status.Stages[i].Status = schemas.StatusFailed
-	}
+	p.status.Stages[i].Status = ended(err)
 	p.show(ctx)
 	return err
 }

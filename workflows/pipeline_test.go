@@ -236,11 +236,15 @@ func TestACancelledPipelineCancelsItsRunningStage(t *testing.T) {
 			if !slices.Contains(cancelled, want) {
 				t.Errorf("cancelled children %v, want %s", cancelled, want)
 			}
-			if got := tr.seen.attributes[want]["RpoStatus"]; got != schemas.StatusFailed {
-				t.Errorf("status of the child %v, want Failed", got)
+			for _, workflow := range []string{want, RunPipelineName} {
+				if got := tr.seen.attributes[workflow]["RpoStatus"]; got != schemas.StatusCanceled {
+					t.Errorf("search attribute of %s: %v, want Canceled", workflow, got)
+				}
 			}
-			if s := pipelineStatus(t, env); s.Status != schemas.StatusFailed {
-				t.Errorf("status of the pipeline %s, want Failed", s.Status)
+			s := pipelineStatus(t, env)
+			i := slices.IndexFunc(s.Stages, func(s schemas.PipelineStage) bool { return s.Status == schemas.StatusCanceled })
+			if s.Status != schemas.StatusCanceled || i < 0 || !strings.HasSuffix(s.Stages[i].WorkflowID, map[string]string{judgeShard: "/judge", trainPolicy: "/train"}[name]) {
+				t.Errorf("status of the pipeline %+v, want it and its stage Canceled", s)
 			}
 		})
 	}

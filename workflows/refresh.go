@@ -48,10 +48,7 @@ func RefreshDataset(ctx workflow.Context, in schemas.RefreshDatasetInput) (schem
 		return r.out, err
 	}
 	err = r.run(ctx)
-	r.status.Status = schemas.StatusDone
-	if err != nil {
-		r.status.Status = schemas.StatusFailed
-	}
+	r.status.Status = ended(err)
 	r.show(ctx)
 	if upsertErr := workflow.UpsertTypedSearchAttributes(ctx, AttributeStatus.ValueSet(r.status.Status)); err == nil {
 		err = upsertErr
@@ -132,10 +129,8 @@ func (r *refreshRun) child(ctx workflow.Context, i int, workflowType string, inp
 	if err == nil {
 		err = child.Get(ctx, result)
 	}
-	r.status.Stages[i].Status = schemas.StatusDone
-	if err != nil {
-		r.status.Stages[i].Status = schemas.StatusFailed
-	} else {
+	r.status.Stages[i].Status = ended(err)
+	if err == nil {
 		r.gaveWay = false
 		kept := *done
 		kept.Failed = kept.Failed[:min(len(kept.Failed), 1)]

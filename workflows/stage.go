@@ -64,10 +64,7 @@ func (s stage) run(ctx workflow.Context, in schemas.StageInput) (schemas.StageRe
 	if workflow.IsContinueAsNewError(err) {
 		return out, err
 	}
-	r.status = schemas.StatusDone
-	if err != nil {
-		r.status = schemas.StatusFailed
-	}
+	r.status = ended(err)
 	if publishErr := r.publish(ctx); err == nil {
 		err = publishErr
 	}

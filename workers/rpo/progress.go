@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -77,7 +78,7 @@ func (p *progress) show(ctx context.Context) error {
 		}
 		line := bar(stage, done, total, note, p.elapsed(stage))
 		lines = append(lines, line)
-		if !p.terminal && (stage.Status == schemas.StatusDone || stage.Status == schemas.StatusFailed) && !p.printed[stage.Stage] {
+		if !p.terminal && slices.Contains([]string{schemas.StatusDone, schemas.StatusFailed, schemas.StatusCanceled}, stage.Status) && !p.printed[stage.Stage] {
 			if p.printed == nil {
 				p.printed = map[string]bool{}
 			}
@@ -179,6 +180,8 @@ func bar(stage schemas.PipelineStage, done, total int, note string, elapsed time
 		filled, text = width, "done"
 	case schemas.StatusFailed:
 		text = "failed"
+	case schemas.StatusCanceled:
+		text = "canceled"
 	case schemas.StatusRunning:
 		text = "starting"
 		if total > 0 {
