@@ -77,6 +77,18 @@ type StageStatus struct {
 	Spent    Spending      `json:"spent,omitzero"`
 	Budget   BudgetOptions `json:"budget,omitzero"`
 	Estimate *Estimate     `json:"estimate,omitempty"`
+	// Override is what retry_failed put in the place of the input's, null if it
+	// never did.
+	Override *StageOverride `json:"override,omitempty"`
+}
+
+// StageOverride is what a person changed while a stage was parked. It holds for
+// all shards that are worked on from then on.
+type StageOverride struct {
+	Endpoint string `json:"endpoint,omitempty"`
+	// Model is "" for the endpoint's own.
+	Model            string   `json:"model,omitempty"`
+	HeartbeatTimeout Duration `json:"heartbeat_timeout,omitempty"`
 }
 
 // PipelineStatus is the answer of the query `status` of a pipeline.

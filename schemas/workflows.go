@@ -129,6 +129,9 @@ type StageProgress struct {
 	Raised *BudgetOptions `json:"raised,omitempty"`
 	// GaveUp says that the shards left are given up since the budget is reached.
 	GaveUp bool `json:"gave_up,omitempty"`
+	// Endpoint and Model are what retry_failed set.
+	Endpoint string `json:"endpoint,omitempty"`
+	Model    string `json:"model,omitempty"`
 }
 
 // GenerateProfilesInput starts the generation of profiles and personas on a

@@ -113,6 +113,7 @@ func (r *stageRun) selectFailed(ctx workflow.Context) error {
 	r.retry = schemas.RetryFailed{}
 	if retry.Endpoint != "" {
 		r.endpoint(retry.Endpoint, retry.Model)
+		r.p.Endpoint, r.p.Model = retry.Endpoint, retry.Model
 	}
 	r.p.HeartbeatTimeout = cmp.Or(retry.HeartbeatTimeout, r.p.HeartbeatTimeout)
 	var out store.SelectFailedResult

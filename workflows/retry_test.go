@@ -61,10 +61,17 @@ func TestARetryGoesToTheEndpointAndWithTheTimeoutThatItNames(t *testing.T) {
 	inPages(t, 2)
 	w := newWorld(5, map[int]failure{number(4): {forever, invalid}})
 	how := schemas.RetryFailed{Endpoint: "other", Model: "larger", HeartbeatTimeout: schemas.Duration(5 * time.Minute)}
-	tr := try(t, w, SampleResponsesName, object(`{"manifest":"m"}`), func(env *testsuite.TestWorkflowEnvironment) {
+	var env *testsuite.TestWorkflowEnvironment
+	tr := try(t, w, SampleResponsesName, object(`{"manifest":"m"}`), func(e *testsuite.TestWorkflowEnvironment) {
+		env = e
 		later(env, 1, func() { w.heal(); env.UpdateWorkflow(UpdateRetryFailed, "", &decisions{}, how) })
 	})
 	tr.get(&schemas.StageResult{})
+	s := statusOf(t, env)
+	if want := (schemas.StageOverride{Endpoint: "other", Model: "larger", HeartbeatTimeout: how.HeartbeatTimeout}); tr.runs < 3 || s.Override == nil || *s.Override != want ||
+		!strings.Contains(details(s, false), "endpoint `other` since") {
+		t.Errorf("after %d runs the status says %+v", tr.runs, s.Override)
+	}
 	last := activityCall{}
 	for _, c := range tr.seen.activities {
 		if c.name == sampleShard {

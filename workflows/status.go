@@ -139,11 +139,15 @@ func (r *stageRun) mayDecide(update string, how schemas.RetryFailed) error {
 }
 
 func (r *stageRun) report() schemas.StageStatus {
-	return schemas.StageStatus{
+	s := schemas.StageStatus{
 		Stage: r.name, Status: r.status, Job: r.p.Job, Total: r.p.Shards, Done: r.p.Done, Reused: r.p.Reused,
 		Failed: r.p.FailedShards, Failures: r.p.Failed,
 		Reason: r.reason, Spent: r.p.Spent, Budget: r.caps, Estimate: r.p.Estimate,
 	}
+	if o := (schemas.StageOverride{Endpoint: r.p.Endpoint, Model: r.p.Model, HeartbeatTimeout: r.p.HeartbeatTimeout}); o != (schemas.StageOverride{}) {
+		s.Override = &o
+	}
+	return s
 }
 
 // publish shows the state where people look for it: the workflow's current
@@ -186,6 +190,20 @@ func details(s schemas.StageStatus, overBudget bool) string {
 	} {
 		if line.capped {
 			b.WriteString("\n- " + line.text)
+		}
+	}
+	if o := s.Override; o != nil {
+		for _, line := range []struct {
+			set  bool
+			text string
+		}{
+			{o.Endpoint != "", "endpoint `" + o.Endpoint + "`"},
+			{o.Model != "", "model `" + o.Model + "`"},
+			{o.HeartbeatTimeout != 0, "heartbeat_timeout " + time.Duration(o.HeartbeatTimeout).String()},
+		} {
+			if line.set {
+				b.WriteString("\n- " + line.text + " since `retry_failed`")
+			}
 		}
 	}
 	for _, f := range s.Failures {
