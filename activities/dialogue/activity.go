@@ -145,7 +145,7 @@ func Shard(ctx context.Context, players Players, meter *chat.Meter, parts []Part
 			defer mu.Unlock()
 			meter.Beat(ctx, done, len(parts))
 		}}
-		results[i], errs[i] = Play(ctx, logs[i].watch(players), parts[i], o, o.ResponderEndpoint)
+		results[i], errs[i] = Play(chat.Own(ctx, parts[i].Profile.ProfileID, parts[i].Persona.PersonaID), logs[i].watch(players), parts[i], o, o.ResponderEndpoint)
 		mu.Lock()
 		done++
 		meter.Beat(ctx, done, len(parts))

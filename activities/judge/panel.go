@@ -94,7 +94,7 @@ func (p Panel) inquire(ctx context.Context, meter *chat.Meter, inquiries []inqui
 			err := m.Each(ctx, len(inquiries), func(ctx context.Context, i int) error {
 				q := inquiries[i]
 				f := finding{}
-				f.answers, f.replied, f.err = ask(ctx, m, q.turn, q.response, texts(q.constraints), q.vote)
+				f.answers, f.replied, f.err = ask(chat.Own(ctx, q.turn.ProfileID), m, q.turn, q.response, texts(q.constraints), q.vote)
 				mu.Lock()
 				defer mu.Unlock()
 				done++

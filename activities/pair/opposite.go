@@ -59,7 +59,7 @@ func ask(ctx context.Context, m chat.Model, meter *chat.Meter, questions []quest
 	var failure error
 	err := m.Each(ctx, len(questions), func(ctx context.Context, i int) error {
 		q := questions[i]
-		outcome, replied, err := follows(ctx, q.draft.Turn.Turn, q.draft.pairing[q.response].Response, q.draft.opposites[q.constraint])
+		outcome, replied, err := follows(chat.Own(ctx, q.draft.ProfileID), q.draft.Turn.Turn, q.draft.pairing[q.response].Response, q.draft.opposites[q.constraint])
 		mu.Lock()
 		defer mu.Unlock()
 		done++

@@ -79,7 +79,7 @@ func generate(ctx context.Context, write, check chat.Model, seed int64, meter *c
 	done := 0
 	err := write.Each(ctx, len(seeds), func(ctx context.Context, i int) error {
 		k := &maker{write: write, check: check, seed: seed}
-		result, err := k.make(ctx, seeds[i])
+		result, err := k.make(chat.Own(ctx, seeds[i].SeedID), seeds[i])
 		mu.Lock()
 		defer mu.Unlock()
 		done++

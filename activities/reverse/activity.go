@@ -101,7 +101,7 @@ func Shard(ctx context.Context, team Team, meter *chat.Meter, constraints []sche
 		case team.Writer.Completer == nil:
 			failures[i] = schemas.Errorf(schemas.InvalidInput, "constraint %s has no rule and no reverse_endpoint was given: name one", c.ConstraintID)
 		case byDemand[d] == nil:
-			byDemand[d] = &reversal{demand: d}
+			byDemand[d] = &reversal{demand: d, owner: c.ConstraintID}
 			cases = append(cases, byDemand[d])
 		}
 	}

@@ -17,6 +17,8 @@ const maxOpposites = 3
 // reversal is the work on one demand.
 type reversal struct {
 	demand
+	// owner is the first constraint that makes the demand.
+	owner string
 	// text is the last opposite written; accepted says that it passed the check.
 	text     string
 	accepted bool
@@ -77,7 +79,7 @@ func (t Team) reverse(ctx context.Context, meter *chat.Meter, cases []*reversal)
 	var mu sync.Mutex
 	done := 0
 	err := t.Writer.Each(ctx, len(cases), func(ctx context.Context, i int) error {
-		err := t.settle(ctx, cases[i])
+		err := t.settle(chat.Own(ctx, cases[i].owner), cases[i])
 		mu.Lock()
 		defer mu.Unlock()
 		done++

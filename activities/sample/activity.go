@@ -63,7 +63,7 @@ func Shard(ctx context.Context, m chat.Model, meter *chat.Meter, turns []schemas
 	err := m.Each(ctx, len(dialogues), func(ctx context.Context, d int) error {
 		for _, i := range dialogues[d] {
 			req := Request(turns[i], o, m.Name)
-			resp, err := m.Complete(ctx, req)
+			resp, err := m.Complete(chat.Own(ctx, turns[i].ProfileID), req)
 			answers[i] = answer{req, resp, err}
 			done.Lock()
 			count++

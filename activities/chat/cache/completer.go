@@ -23,6 +23,7 @@ type call struct {
 	have   []*entry
 	absent []bool
 	asked  []bool
+	owner  string // the tags that what is paid for gets
 	total  chat.Response
 }
 
@@ -34,7 +35,7 @@ func (c *completer) Complete(ctx context.Context, req chat.Request) (chat.Respon
 	n := max(req.N, 1)
 	w := &call{
 		req: req, keys: keysOf(c.use, req, n),
-		have: make([]*entry, n+1), absent: make([]bool, n+1), asked: make([]bool, n),
+		have: make([]*entry, n+1), absent: make([]bool, n+1), asked: make([]bool, n), owner: ownerTags(chat.Owners(ctx)),
 		total: chat.Response{Usage: chat.Usage{Known: true}},
 	}
 	if err := c.scope.open(ctx); err != nil {
@@ -134,13 +135,13 @@ func (c *completer) take(w *call, first, run int, resp chat.Response, err error)
 	}
 	var records []record
 	for i, got := range resp.Choices[:min(run, len(resp.Choices))] {
-		e := entry{choice, got.Text, got.FinishReason, resp.Model}
+		e := entry{choice, got.Text, got.FinishReason, resp.Model, w.owner}
 		w.have[first+i], w.asked[first+i] = &e, true
 		records = append(records, record{w.keys[first+i], e})
 	}
 	paid := int64(len(records))
 	if err != nil && permanent(resp, err) {
-		records = append(records, record{w.keys[len(w.keys)-1], entry{kind: refusal, text: err.Error()}})
+		records = append(records, record{w.keys[len(w.keys)-1], entry{kind: refusal, text: err.Error(), owner: w.owner}})
 	}
 	c.scope.keep(c.use.Endpoint, paid > 0, records)
 	c.scope.cache.count(func(st *Stats) { st.Asked += paid })

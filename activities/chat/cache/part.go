@@ -39,10 +39,23 @@ const (
 	refusal kind = 1
 )
 
-// entry is what is kept under a key.
+// owned is added to the kind of an entry that is written with its owners.
+const owned = 2
+
+// entry is what is kept under a key. owner holds the tags of those whose data it
+// is about, "" if nobody said.
 type entry struct {
-	kind                kind
-	text, finish, model string
+	kind                       kind
+	text, finish, model, owner string
+}
+
+// strings are what is written behind the kind.
+func (e *entry) strings() []*string {
+	all := []*string{&e.text, &e.finish, &e.model, &e.owner}
+	if e.owner == "" {
+		return all[:3]
+	}
+	return all
 }
 
 // record is an entry with its key.
@@ -52,7 +65,9 @@ type record struct {
 }
 
 // size is about what the record takes in memory and, before compression, in a part.
-func (r record) size() int64 { return int64(len(r.text) + len(r.finish) + len(r.model) + 48) }
+func (r record) size() int64 {
+	return int64(len(r.text) + len(r.finish) + len(r.model) + len(r.owner) + 48)
+}
 
 // place is where a part holds an entry.
 type place struct {
@@ -101,10 +116,14 @@ func encodePart(records []record) (dat []byte, h header, places []place) {
 	for _, r := range records {
 		places = append(places, place{r.key.prefix(), uint16(number), uint32(len(block))})
 		block = append(block, r.key[:]...)
-		block = append(block, byte(r.kind))
-		for _, s := range []string{r.text, r.finish, r.model} {
-			block = binary.AppendUvarint(block, uint64(len(s)))
-			block = append(block, s...)
+		written := r.kind
+		if r.owner != "" {
+			written += owned
+		}
+		block = append(block, byte(written))
+		for _, s := range r.strings() {
+			block = binary.AppendUvarint(block, uint64(len(*s)))
+			block = append(block, *s...)
 		}
 		if len(block) >= blockTarget {
 			flush()
@@ -223,25 +242,34 @@ func (b *body) decode(block uint16) ([]byte, error) {
 
 // entryAt reads the entry of a decoded block at an offset. The texts are copies,
 // so that keeping one does not keep the block.
-func entryAt(block []byte, offset uint32) (r record, err error) {
+func entryAt(block []byte, offset uint32) (record, error) {
 	if int64(offset) > int64(len(block)) {
-		return r, errDamaged
+		return record{}, errDamaged
 	}
-	rest := block[offset:]
+	r, _, err := nextEntry(block[offset:])
+	return r, err
+}
+
+// nextEntry reads the first entry and returns what follows it.
+func nextEntry(rest []byte) (r record, after []byte, err error) {
 	if len(rest) < len(r.key)+1 {
-		return r, errDamaged
+		return r, nil, errDamaged
 	}
 	copy(r.key[:], rest)
 	r.kind, rest = kind(rest[len(r.key)]), rest[len(r.key)+1:]
-	if r.kind != choice && r.kind != refusal {
-		return r, errDamaged
+	all := []*string{&r.text, &r.finish, &r.model}
+	if r.kind >= owned {
+		r.kind, all = r.kind-owned, append(all, &r.owner)
 	}
-	for _, s := range []*string{&r.text, &r.finish, &r.model} {
+	if r.kind != choice && r.kind != refusal {
+		return r, nil, errDamaged
+	}
+	for _, s := range all {
 		length, n := binary.Uvarint(rest)
 		if n <= 0 || length > uint64(len(rest)-n) {
-			return r, errDamaged
+			return r, nil, errDamaged
 		}
 		*s, rest = string(rest[n:n+int(length)]), rest[n+int(length):]
 	}
-	return r, nil
+	return r, rest, nil
 }

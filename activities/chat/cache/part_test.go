@@ -19,7 +19,7 @@ func some(r *rand.Rand, n, size int) []record {
 				records[i].key[j+k] = byte(v >> (8 * k))
 			}
 		}
-		records[i].entry = entry{kind(r.IntN(2)), strings.Repeat("word ", r.IntN(size/5+1)), []string{"stop", "length", ""}[r.IntN(3)], "model"}
+		records[i].entry = entry{kind(r.IntN(2)), strings.Repeat("word ", r.IntN(size/5+1)), []string{"stop", "length", ""}[r.IntN(3)], "model", []string{"", ownerTags([]string{"a", "b"})}[r.IntN(2)]}
 	}
 	return records
 }
