@@ -42,6 +42,8 @@ type breaker struct {
 	until  time.Time
 	asked  bool
 	opened int // times in a row
+	// everOpened is for people to watch.
+	everOpened int64
 	// decided is closed when the trial is over, trial is when it began.
 	decided chan struct{}
 	trial   time.Time
@@ -183,6 +185,7 @@ func (b *breaker) open(now time.Time, asked time.Duration) {
 		cooldown = min(firstCooldown<<b.opened, lastCooldown)
 	}
 	b.opened++
+	b.everOpened++
 	b.asked = asked > cooldown
 	b.until = now.Add(max(cooldown, asked))
 	b.turn(breakerOpen)

@@ -45,6 +45,7 @@ type limiter struct {
 	// streak counts requests without an answer since the last answer.
 	streak int
 	kinds  map[kind]*usual
+	ended  Ended
 }
 
 func newLimiter(most int, c clock) *limiter {
@@ -186,6 +187,7 @@ func (l *limiter) release(t *turn, o outcome) (others int) {
 	defer l.mu.Unlock()
 	busy := l.underWay >= l.level.limit
 	l.underWay--
+	l.ended.count(o.fate)
 	others = l.underWay
 	now := l.clock.now()
 	switch o.fate {

@@ -30,6 +30,8 @@ type Connection interface {
 	// Rate is how many completion tokens a second came of late; ok is false as long
 	// as that cannot be told.
 	Rate() (tokensPerSecond float64, ok bool)
+	// States tells how each address fares now, in the order of their configuration.
+	States() []State
 	// Close drops idle connections.
 	Close()
 }

@@ -118,20 +118,3 @@ func (c counted) Complete(ctx context.Context, req chat.Request) (chat.Response,
 	m.cost.WithLabelValues(c.endpoint, c.model).Add(c.price.Cost(prompt, completion))
 	return resp, err
 }
-
-var rateDesc = prometheus.NewDesc("rpo_tokens_per_second", "Rate of completion tokens of late, of the models that have one.", []string{"endpoint", "model"}, nil)
-
-// Describe and Collect tell the present rate of every model.
-func (m *models) Describe(ch chan<- *prometheus.Desc) { ch <- rateDesc }
-
-func (m *models) Collect(ch chan<- prometheus.Metric) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	for key, c := range m.clients {
-		if measured, ok := c.(interface{ Rate() (float64, bool) }); ok {
-			if rate, known := measured.Rate(); known {
-				ch <- prometheus.MustNewConstMetric(rateDesc, prometheus.GaugeValue, rate, key.endpoint, key.model)
-			}
-		}
-	}
-}

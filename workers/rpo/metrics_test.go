@@ -141,7 +141,14 @@ func TestCallsTokensAndCostAreCountedByEndpointAndModel(t *testing.T) {
 		`rpo_tokens_total{endpoint="e",kind="completion",model="scripted"} 4`,
 		`rpo_cost_total{endpoint="e",model="scripted"} 4`,
 		`rpo_calls_under_way{endpoint="e",model="scripted"} 0`,
-		`rpo_call_seconds_count{endpoint="e",model="scripted",outcome="ok"} 1`)
+		`rpo_call_seconds_count{endpoint="e",model="scripted",outcome="ok"} 1`,
+		`rpo_request_level{endpoint="e",model="scripted",replica="0"} 4`,
+		`rpo_requests_under_way{endpoint="e",model="scripted",replica="0"} 0`,
+		`rpo_requests_waiting{endpoint="e",model="scripted",replica="0"} 0`,
+		`rpo_requests_total{endpoint="e",model="scripted",outcome="refused",replica="0"} 0`,
+		`rpo_breaker{endpoint="e",model="scripted",replica="0",state="closed"} 1`,
+		`rpo_breaker{endpoint="e",model="scripted",replica="0",state="open"} 0`,
+		`rpo_breaker_opened_total{endpoint="e",model="scripted",replica="0"} 0`)
 	if spent := meter.Spent(); spent.Calls != 1 || spent.Cost != 4 {
 		t.Errorf("the books say %+v", spent)
 	}
