@@ -52,8 +52,6 @@ type ModelBase struct {
 type TrainingRecord struct {
 	Job  string    `json:"job"`
 	Base ModelBase `json:"base"`
-	// Init is the promoted version that training started from, "" for Base.
-	Init string `json:"init,omitempty"`
 	// Manifest is the URI of the manifest of rows and reference values, Table the
 	// table of the rows, DataHash the Hash of their objects: that of the data set's
 	// version that holds them.
@@ -74,6 +72,9 @@ type PromotedScore struct {
 	// evaluation objects.
 	Manifest string `json:"manifest"`
 	RowsHash string `json:"rows_hash"`
+	// BaseModel and TrainedModel are the names that the arms answered under.
+	BaseModel    string `json:"base_model"`
+	TrainedModel string `json:"trained_model"`
 	// Base and Trained are the shares of followed constraints of both arms over
 	// Verdicts verdicts each on Profiles held-out profiles.
 	Base       float64    `json:"base"`
@@ -82,8 +83,8 @@ type PromotedScore struct {
 	Profiles   int64      `json:"profiles"`
 	Difference float64    `json:"difference"`
 	CI95       [2]float64 `json:"ci95"`
-	// Responses counts the trained arm's answers; Malformed those of them that were
-	// empty or cut off, and those that nobody could judge.
+	// Responses counts the trained arm's answers, and one for each turn without any;
+	// Malformed those that are empty, cut off, could not be judged or are not there.
 	Responses int64 `json:"responses"`
 	Malformed int64 `json:"malformed"`
 }

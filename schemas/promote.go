@@ -75,6 +75,9 @@ type PromoteModelInput struct {
 	// Restore is the number of an older version to promote again, without gates: it
 	// passed them once.
 	Restore int `json:"restore,omitempty"`
+	// EvaluatedAs is the name under which the evaluation's endpoint served the model,
+	// if the endpoint is not one that the worker serves itself.
+	EvaluatedAs string `json:"evaluated_as,omitempty"`
 }
 
 func (in *PromoteModelInput) SetDefaults() { in.Gates.SetDefaults() }
@@ -85,8 +88,8 @@ func (in *PromoteModelInput) Validate() error {
 		return invalid("name", "%.100q is not a name of 1 to 64 letters, digits, '-', '_' or '.' that begins with a letter or digit", in.Name)
 	case in.Restore < 0:
 		return invalid("restore", "%d is negative", in.Restore)
-	case in.Restore > 0 && (in.Model != "" || in.Evaluation != "" || in.Dataset != ""):
-		return invalid("restore", "brings back version %d as it is: leave model, evaluation and dataset out", in.Restore)
+	case in.Restore > 0 && (in.Model != "" || in.Evaluation != "" || in.Dataset != "" || in.EvaluatedAs != ""):
+		return invalid("restore", "brings back version %d as it is: leave model, evaluation, evaluated_as and dataset out", in.Restore)
 	case in.Restore > 0:
 		return nil
 	case !strings.HasPrefix(in.Model, "s3://"):

@@ -18,7 +18,7 @@ func ReadModel(ctx context.Context, s Store, name string) (schemas.ModelVersion,
 		return schemas.ModelVersion{}, err
 	}
 	if number > 0 {
-		return modelVersion(ctx, s, model, number)
+		return ModelVersion(ctx, s, model, number)
 	}
 	v, ok, err := LatestModel(ctx, s, model)
 	if err == nil && !ok {
@@ -34,7 +34,7 @@ func LatestModel(ctx context.Context, s Store, name string) (schemas.ModelVersio
 	if err != nil || len(numbers) == 0 {
 		return schemas.ModelVersion{}, false, err
 	}
-	v, err := modelVersion(ctx, s, name, numbers[len(numbers)-1])
+	v, err := ModelVersion(ctx, s, name, numbers[len(numbers)-1])
 	return v, err == nil, err
 }
 
@@ -57,9 +57,51 @@ func ModelVersions(ctx context.Context, s Store, name string) ([]int, error) {
 	return numbers, nil
 }
 
-func modelVersion(ctx context.Context, s Store, name string, number int) (schemas.ModelVersion, error) {
+// PutModel writes a version unless its number is taken: won is false if another
+// version has it. A version with another hash than that of its content, or that
+// is no version at all, is Internal.
+func PutModel(ctx context.Context, s Store, v schemas.ModelVersion) (won bool, err error) {
+	if err := checkName("model", v.Name); err != nil {
+		return false, err
+	}
+	if v.Number < 1 || v.Parent >= v.Number || v.Hash == "" || v.Hash != v.Digest() {
+		return false, schemas.Errorf(schemas.Internal, "put version %d of model %s: its number, parent or hash is wrong", v.Number, v.Name)
+	}
+	data, err := encodeJSON(v)
+	if err != nil {
+		return false, err
+	}
+	return s.PutIfAbsent(ctx, ModelKey(v.Name, v.Number), data)
+}
+
+// Models returns the names of all models that have a version, in order.
+func Models(ctx context.Context, s Store) ([]string, error) {
+	const folder = "models/"
+	var names []string
+	for after := ""; ; {
+		// One listing a model or training, however many objects lie in it.
+		keys, err := s.List(ctx, folder, after, 1)
+		if err != nil || len(keys) == 0 {
+			slices.Sort(names)
+			return names, err
+		}
+		name, _, _ := strings.Cut(strings.TrimPrefix(keys[0], folder), "/")
+		numbers, err := ModelVersions(ctx, s, name)
+		if err != nil {
+			return nil, err
+		}
+		if len(numbers) > 0 {
+			names = append(names, name)
+		}
+		// '0' follows '/' in the order of bytes.
+		after = folder + name + "0"
+	}
+}
+
+// ModelVersion returns one version of a model by its number.
+func ModelVersion(ctx context.Context, s Store, name string, number int) (schemas.ModelVersion, error) {
 	var v schemas.ModelVersion
-	key := modelKey(name, number)
+	key := ModelKey(name, number)
 	data, err := s.Get(ctx, key)
 	if err != nil {
 		return v, err
@@ -74,7 +116,8 @@ func modelVersion(ctx context.Context, s Store, name string, number int) (schema
 	return v, nil
 }
 
-func modelKey(name string, number int) string {
+// ModelKey is where a version of a model lies.
+func ModelKey(name string, number int) string {
 	return fmt.Sprintf("models/%s/v%06d.json", name, number)
 }
 
@@ -83,7 +126,7 @@ func modelKey(name string, number int) string {
 func modelNumber(name, key string) int {
 	text, ok := strings.CutSuffix(strings.TrimPrefix(key, "models/"+name+"/v"), ".json")
 	n, err := strconv.Atoi(text)
-	if !ok || err != nil || n < 1 || modelKey(name, n) != key {
+	if !ok || err != nil || n < 1 || ModelKey(name, n) != key {
 		return 0
 	}
 	return n

@@ -294,7 +294,10 @@ func (a *Activities) commit(ctx context.Context, in Input, m schemas.Manifest, r
 	for _, o := range m.Objects(table(in.Loss, m)) {
 		r.Inputs = append(r.Inputs, o.SHA256)
 	}
-	for _, top := range []string{"adapter", "merged", "model.gguf", eventsFile, "result.json"} {
+	if err := a.writeRecord(ctx, in, m, res, filepath.Join(out, recordFile)); err != nil {
+		return r, err
+	}
+	for _, top := range []string{"adapter", "merged", "model.gguf", eventsFile, "result.json", recordFile} {
 		err := filepath.WalkDir(filepath.Join(out, top), func(path string, d fs.DirEntry, err error) error {
 			if os.IsNotExist(err) {
 				return nil // full fine-tuning has no adapter

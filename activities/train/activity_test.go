@@ -110,6 +110,11 @@ func TestATrainedModelIsCommittedOnce(t *testing.T) {
 			t.Errorf("%s is %q, %v", name, data, err)
 		}
 	}
+	made, err := ReadRecord(t.Context(), j.store, r)
+	if want := schemas.Hash([]schemas.Object{pairsOf(t, j)}); err != nil || made.Base.Name != "base" || len(made.Base.Digest) != 64 || made.Table != schemas.TablePair ||
+		made.DataHash != want || made.Recipe.Gamma != 0.05 || made.Recipe.PairsPerBatch != 0 || made.Steps != 2 || made.LossLast != 0.5 {
+		t.Errorf("the record of the training is %+v, %v", made, err)
+	}
 	if entries, _ := os.ReadDir(filepath.Join(j.node.WorkDir, stage)); len(entries) > 0 {
 		t.Errorf("the work folder of a committed job is left: %v", entries)
 	}
@@ -117,6 +122,15 @@ func TestATrainedModelIsCommittedOnce(t *testing.T) {
 	if err != nil || second.Reused != 1 || second.Model != first.Model || second.TrainSteps != 2 || j.ran() != 1 {
 		t.Errorf("the second time %+v, %v, after %d runs", second, err, j.ran())
 	}
+}
+
+func pairsOf(t *testing.T, j *job) schemas.Object {
+	t.Helper()
+	m, err := store.GetManifest(t.Context(), j.store, j.in.Manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m.Objects(schemas.TablePair)[0]
 }
 
 func TestTheTrainersConfigurationSaysWhatTheInputSays(t *testing.T) {

@@ -111,7 +111,7 @@ func (m *models) start(ctx context.Context, srv *server, s serve, model string) 
 	}
 	srv.identity, srv.name = digest, s.Model+"-"+digest[:12]
 	if model != "" {
-		srv.name = "trained-" + digest[:12]
+		srv.name = train.ServedName(digest)
 	}
 	log, err := os.CreateTemp(m.config.WorkDir, "model-server-*.log")
 	if err != nil {
