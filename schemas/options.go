@@ -21,7 +21,11 @@ type RunOptions struct {
 	// HeartbeatTimeout is how long a silent worker counts as alive. Default 30s.
 	HeartbeatTimeout Duration `json:"heartbeat_timeout,omitempty"`
 	BudgetOptions
+	RetryOptions
 }
+
+// Run returns the options, of whatever input they are part of.
+func (o RunOptions) Run() RunOptions { return o }
 
 // BudgetOptions are hard caps on each stage that calls models: one that is reached
 // parks the stage, and the update `raise_budget`, which takes the same fields,
@@ -51,6 +55,7 @@ func (o BudgetOptions) Validate() error {
 func (o *RunOptions) SetDefaults() {
 	setDefault(&o.ShardsInFlight, 4)
 	setDefault(&o.HeartbeatTimeout, Duration(30e9))
+	o.RetryOptions.SetDefaults()
 }
 
 func (o RunOptions) Validate() error {
@@ -62,7 +67,7 @@ func (o RunOptions) Validate() error {
 	case o.HeartbeatTimeout < Duration(1e9) || o.HeartbeatTimeout > Duration(3600e9):
 		return invalid("heartbeat_timeout", "%s is not between 1s and 1h", time.Duration(o.HeartbeatTimeout))
 	}
-	return o.BudgetOptions.Validate()
+	return first(o.BudgetOptions.Validate(), o.RetryOptions.Validate())
 }
 
 // SampleOptions say how responses are sampled (arXiv 2505.22172, section 3.3: N = 5,

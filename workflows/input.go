@@ -23,6 +23,6 @@ func strict[In any, PtrIn interface {
 		if err := schemas.DecodeInput(data, PtrIn(&in)); err != nil {
 			return out, ApplicationError(err)
 		}
-		return run(ctx, in)
+		return run(ofRun(ctx, in), in)
 	}
 }

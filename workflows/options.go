@@ -42,6 +42,27 @@ func precedence(ctx workflow.Context, ahead int) temporal.Priority {
 	return p
 }
 
+// runKey finds the RunOptions of a workflow's input in its context.
+type runKey struct{}
+
+// ofRun keeps a workflow's RunOptions, if its input has them, for the option sets
+// of all that it starts.
+func ofRun(ctx workflow.Context, in any) workflow.Context {
+	if o, ok := in.(interface{ Run() schemas.RunOptions }); ok {
+		return workflow.WithValue(ctx, runKey{}, o.Run())
+	}
+	return ctx
+}
+
+// heartbeat is the run's heartbeat timeout, at most the usual one: heartbeats
+// come from a ticker, whatever the activity does.
+func heartbeat(ctx workflow.Context, usual time.Duration) time.Duration {
+	if o, ok := ctx.Value(runKey{}).(schemas.RunOptions); ok {
+		return min(usual, time.Duration(o.HeartbeatTimeout))
+	}
+	return usual
+}
+
 // withStage is for a child workflow. It has no timeout and no retry policy of its
 // own: a stage parks where it cannot go on.
 func withStage(ctx workflow.Context, id, summary string) workflow.Context {
@@ -57,7 +78,7 @@ func withStage(ctx workflow.Context, id, summary string) workflow.Context {
 func withRecords(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue: QueueIO, Summary: summary, Priority: precedence(ctx, aheadOfRun),
-		StartToCloseTimeout: 10 * time.Minute, HeartbeatTimeout: time.Minute,
+		StartToCloseTimeout: 10 * time.Minute, HeartbeatTimeout: heartbeat(ctx, time.Minute),
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, MaximumAttempts: 10},
 	})
 }
@@ -67,7 +88,10 @@ func withShard(ctx workflow.Context, queue, summary string, o schemas.RunOptions
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue: queue, Summary: summary, Priority: precedence(ctx, withRun),
 		StartToCloseTimeout: 6 * time.Hour, HeartbeatTimeout: time.Duration(o.HeartbeatTimeout),
-		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute, MaximumAttempts: 8},
+		RetryPolicy: &temporal.RetryPolicy{
+			InitialInterval: time.Duration(o.RetryInterval), BackoffCoefficient: 2,
+			MaximumInterval: 60 * time.Duration(o.RetryInterval), MaximumAttempts: int32(o.MaxAttempts),
+		},
 	})
 }
 
@@ -75,7 +99,7 @@ func withShard(ctx workflow.Context, queue, summary string, o schemas.RunOptions
 func withProbe(ctx workflow.Context, queue, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue: queue, Summary: summary, Priority: precedence(ctx, aheadOfRun),
-		StartToCloseTimeout: 2 * time.Minute, HeartbeatTimeout: 30 * time.Second,
+		StartToCloseTimeout: 2 * time.Minute, HeartbeatTimeout: heartbeat(ctx, 30*time.Second),
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 5 * time.Second, MaximumAttempts: 3},
 	})
 }

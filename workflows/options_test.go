@@ -221,3 +221,25 @@ func TestTheHeartbeatTimeoutIsTheOneAskedFor(t *testing.T) {
 		}
 	}
 }
+
+func TestRetriesAreThoseAskedForAndADeadWorkerIsNoticedInAllThatARunStarts(t *testing.T) {
+	tr := try(t, newWorld(1, nil), JudgeResponsesName, object(`{"manifest":"m","judge_endpoint":"judge","heartbeat_timeout":"3s","retry_interval":"200ms","max_attempts":4}`))
+	seen := map[string]bool{}
+	for _, c := range tr.seen.activities {
+		seen[c.name] = true
+		if c.options.HeartbeatTimeout != 3*time.Second {
+			t.Errorf("%s: heartbeat timeout %s", c.name, c.options.HeartbeatTimeout)
+		}
+		// The endpoint's estimate of a shard is a probe, as the summary says.
+		if c.name == judgeShard && !strings.HasPrefix(c.options.Summary, "estimate") {
+			if r := c.options.RetryPolicy; r.InitialInterval != 200*time.Millisecond || r.MaximumInterval != 12*time.Second || r.MaximumAttempts != 4 {
+				t.Errorf("%s: %+v", c.options.Summary, *r)
+			}
+		}
+	}
+	for _, name := range []string{judgeShard, openStage, closeStage, describeModel} {
+		if !seen[name] {
+			t.Errorf("%s was not started", name)
+		}
+	}
+}
