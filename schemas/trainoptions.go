@@ -70,6 +70,12 @@ type TrainOptions struct {
 	// PolicyEndpoint is the endpoint whose rendering of prompts must be the
 	// trainer's. "none" compares nothing. Default: none, in a pipeline its endpoint.
 	PolicyEndpoint string `json:"policy_endpoint,omitempty"`
+	// Nodes is the number of hosts that train together, each with Processes
+	// processes, leased from Pool. Default: one host of the queue rpo-gpu or, if a
+	// pool is named, one of its nodes.
+	Nodes int `json:"nodes,omitempty"`
+	// Pool is what ManageNodePool manages. Default "default" if Nodes is not 0.
+	Pool string `json:"pool,omitempty"`
 }
 
 // InitBase is the Init of a run that starts from the base model itself.
@@ -81,6 +87,7 @@ const InitBase = "base"
 func (o TrainOptions) Recipe() TrainOptions {
 	o.PairsPerBatch, o.CheckpointEvery, o.Processes, o.StallTimeout = 0, 0, 0, 0
 	o.TokensPerBatch, o.Shard = 0, 0
+	o.Nodes, o.Pool = 0, ""
 	// What a preset says and Init names is in the other fields and in the hash of
 	// the weights that the run starts from.
 	o.Preset, o.Init, o.PolicyEndpoint = "", "", ""
@@ -89,6 +96,9 @@ func (o TrainOptions) Recipe() TrainOptions {
 	}
 	return o
 }
+
+// Ranks are the processes of all nodes together.
+func (o TrainOptions) Ranks() int { return max(1, o.Nodes) * o.Processes }
 
 func (o *TrainOptions) SetDefaults() {
 	if o.Loss == "sft" {
@@ -114,6 +124,12 @@ func (o *TrainOptions) SetDefaults() {
 	setDefault(&o.Processes, 1)
 	setDefault(&o.CheckpointEvery, 50)
 	setDefault(&o.StallTimeout, Duration(30*60e9))
+	if o.Pool != "" {
+		setDefault(&o.Nodes, 1)
+	}
+	if o.Nodes != 0 {
+		setDefault(&o.Pool, DefaultPool)
+	}
 }
 
 func (o TrainOptions) Validate() error {
@@ -146,8 +162,12 @@ func (o TrainOptions) Validate() error {
 		return invalid("layout", "%q is not one of none, pairs, groups", o.Layout)
 	case o.TokensPerBatch < 0:
 		return invalid("tokens_per_batch", "%d is negative", o.TokensPerBatch)
-	case o.Shard < -1 || o.Shard > 0 && o.Processes%o.Shard != 0:
-		return invalid("shard", "%d processes cannot be cut into groups of %d", o.Processes, o.Shard)
+	case o.Nodes < 0 || o.Nodes > maxGangNodes:
+		return invalid("nodes", "%d is not between 0 and %d", o.Nodes, maxGangNodes)
+	case o.Pool != "" && !validName(o.Pool):
+		return invalid("pool", "%q is not a name of up to 64 letters, digits and . _ - that begins with a letter or digit", o.Pool)
+	case o.Shard < -1 || o.Shard > 0 && o.Ranks()%o.Shard != 0:
+		return invalid("shard", "%d processes cannot be cut into groups of %d", o.Ranks(), o.Shard)
 	case o.MarginScale != "reward" && o.MarginScale != "logit":
 		return invalid("margin_scale", "%q is not reward (the paper) or logit (the authors' code)", o.MarginScale)
 	case !(o.Gamma >= 0):
