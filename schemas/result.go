@@ -80,6 +80,11 @@ type StageStatus struct {
 	// Override is what retry_failed put in the place of the input's, null if it
 	// never did.
 	Override *StageOverride `json:"override,omitempty"`
+	// Began is when the first run of the stage began; Ends when it will end if the
+	// shards that are left take as long as those before, "" if that is not known.
+	// Both are RFC 3339 in UTC.
+	Began string `json:"began,omitempty"`
+	Ends  string `json:"ends,omitempty"`
 }
 
 // StageOverride is what a person changed while a stage was parked. It holds for
@@ -103,6 +108,14 @@ type PipelineStage struct {
 	Stage      string `json:"stage"`
 	Status     string `json:"status"`
 	WorkflowID string `json:"workflow_id,omitempty"`
+	// Shards, Failed, Tokens and Cost are what a stage that ended reported; Began and
+	// Ended are RFC 3339 in UTC.
+	Shards int     `json:"shards,omitempty"`
+	Failed int     `json:"failed,omitempty"`
+	Tokens int64   `json:"tokens,omitempty"`
+	Cost   float64 `json:"cost,omitempty"`
+	Began  string  `json:"began,omitempty"`
+	Ended  string  `json:"ended,omitempty"`
 }
 
 // Values of every status.

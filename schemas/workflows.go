@@ -132,6 +132,8 @@ type StageProgress struct {
 	// Endpoint and Model are what retry_failed set.
 	Endpoint string `json:"endpoint,omitempty"`
 	Model    string `json:"model,omitempty"`
+	// Began is when the first run began.
+	Began time.Time `json:"began,omitzero"`
 }
 
 // GenerateProfilesInput starts the generation of profiles and personas on a

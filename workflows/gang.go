@@ -1,6 +1,8 @@
 package workflows
 
 import (
+	"fmt"
+
 	"go.temporal.io/sdk/workflow"
 
 	"rpo/activities/store"
@@ -10,7 +12,7 @@ import (
 
 // gang is a stage that is one activity: a set of processes that start, fail and
 // go on from a checkpoint as one. Out is the activity's result.
-type gang[Out any] struct {
+type gang[Out outcome] struct {
 	name     string
 	activity string
 	// base is the base model's name.
@@ -28,14 +30,18 @@ type gang[Out any] struct {
 
 // run shows the same status as a stage of shards does, with no shards.
 func (g gang[Out]) run(ctx workflow.Context, in schemas.StageInput) (out Out, err error) {
-	status := schemas.StageStatus{Stage: g.name, Status: schemas.StatusRunning}
+	status := schemas.StageStatus{Stage: g.name, Status: schemas.StatusRunning, Began: stamp(workflow.Now(ctx))}
+	made := ""
 	err = workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (schemas.StageStatus, error) { return status, nil },
 		workflow.QueryHandlerOptions{Description: "Status of the stage, as JSON."})
 	if err != nil {
 		return out, err
 	}
 	show := func() error {
-		workflow.SetCurrentDetails(ctx, "**"+g.name+"**: "+status.Status+", job `"+status.Job+"` on `"+g.base+"`")
+		at := placeOf(ctx)
+		workflow.SetCurrentDetails(ctx, fmt.Sprintf("**%s** on %s: %s, began %s\n%s", g.name, code(g.base), status.Status, moment(status.Began),
+			list(line{status.Status == schemas.StatusRunning, "steps, loss and speed: the heartbeat of the " + at.pending("pending activity")}))+
+			at.surroundings(status, in.Manifest, made))
 		return workflow.UpsertTypedSearchAttributes(ctx, AttributeStage.ValueSet(g.name), AttributeStatus.ValueSet(status.Status),
 			AttributeJob.ValueSet(status.Job), AttributeModel.ValueSet(g.base))
 	}
@@ -50,7 +56,9 @@ func (g gang[Out]) run(ctx workflow.Context, in schemas.StageInput) (out Out, er
 	if err == nil {
 		err = workflow.ExecuteActivity(withGang(ctx, g.name+" on "+g.base, in.RunOptions), g.activity, g.input(opened, precision)).Get(ctx, &out)
 	}
-	status.Status = ended(err)
+	if status.Status = ended(err); err == nil {
+		made = out.Made()
+	}
 	if showErr := show(); err == nil {
 		err = showErr
 	}

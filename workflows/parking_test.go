@@ -272,6 +272,7 @@ func TestACancelledStageEndsCancelledAndShowsIt(t *testing.T) {
 func TestTheStatusOfAParkedStageIsTheGoldenOne(t *testing.T) {
 	var got string
 	try(t, parkingWorld(), JudgeResponsesName, object(parkingInput), func(env *testsuite.TestWorkflowEnvironment) {
+		env.SetStartTime(time.Date(2026, 11, 23, 17, 0, 0, 0, time.UTC))
 		later(env, 1, func() {
 			v, err := env.QueryWorkflow(QueryStatus)
 			if err != nil {

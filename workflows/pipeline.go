@@ -2,7 +2,6 @@ package workflows
 
 import (
 	"fmt"
-	"strings"
 
 	"go.temporal.io/sdk/workflow"
 
@@ -117,27 +116,26 @@ func (p *pipeline) run(ctx workflow.Context) (schemas.Summary, error) {
 }
 
 // child runs one stage as a child workflow of a name derived from the run's own.
-func (p *pipeline) child(ctx workflow.Context, name, workflowType string, input, result any) error {
+func (p *pipeline) child(ctx workflow.Context, name, workflowType string, input any, result outcome) error {
 	id := workflow.GetInfo(ctx).WorkflowExecution.ID + "/" + name
 	i := 0
 	for p.status.Stages[i].Stage != name {
 		i++
 	}
-	p.status.Stages[i] = schemas.PipelineStage{Stage: name, Status: schemas.StatusRunning, WorkflowID: id}
+	p.status.Stages[i] = running(ctx, name, id)
 	p.show(ctx)
 	err := workflow.ExecuteChildWorkflow(withStage(ctx, id, name+" stage"), workflowType, input).Get(ctx, result)
-	p.status.Stages[i].Status = ended(err)
+	p.status.Stages[i] = over(ctx, p.status.Stages[i], result, err)
 	p.show(ctx)
 	return err
 }
 
 func (p *pipeline) show(ctx workflow.Context) {
-	var b strings.Builder
-	b.WriteString(fmt.Sprintf("**%s**, data set `%s`\n\n| stage | status | workflow |\n| --- | --- | --- |\n", p.status.Status, p.in.Dataset))
-	for _, s := range p.status.Stages {
-		b.WriteString(fmt.Sprintf("| %s | %s | `%s` |\n", s.Stage, s.Status, s.WorkflowID))
-	}
-	workflow.SetCurrentDetails(ctx, b.String())
+	at := placeOf(ctx)
+	workflow.SetCurrentDetails(ctx, fmt.Sprintf("**%s**, data set %s\n\n", p.status.Status, code(p.in.Dataset))+at.table(p.status.Stages)+
+		list(line{true, "input " + code(p.in.Profiles)},
+			line{p.out.DatasetVersion > 0, fmt.Sprintf("version %d of the data set", p.out.DatasetVersion)},
+			line{p.out.Report != "", "report " + code(p.out.Report)}))
 }
 
 // maxSummaryFailures bounds the failed shards that a summary lists over all

@@ -97,19 +97,19 @@ func (r *refreshRun) run(ctx workflow.Context) error {
 	var judged schemas.JudgeResult
 	var paired schemas.PairResult
 	if err := r.child(ctx, 0, SampleResponsesName,
-		schemas.SampleResponsesInput{StageInput: stageInput(r.out.Manifest), SampleOptions: in.SampleOptions}, &sampled, &sampled); err != nil {
+		schemas.SampleResponsesInput{StageInput: stageInput(r.out.Manifest), SampleOptions: in.SampleOptions}, &sampled); err != nil {
 		return err
 	}
 	if err := r.child(ctx, 1, JudgeResponsesName,
-		schemas.JudgeResponsesInput{StageInput: stageInput(sampled.Manifest), JudgeOptions: in.JudgeOptions}, &judged, &judged.StageResult); err != nil {
+		schemas.JudgeResponsesInput{StageInput: stageInput(sampled.Manifest), JudgeOptions: in.JudgeOptions}, &judged); err != nil {
 		return err
 	}
 	if err := r.child(ctx, 2, ReverseConstraintsName,
-		schemas.ReverseConstraintsInput{StageInput: stageInput(judged.Manifest), ReverseOptions: in.ReverseOptions}, &reversed, &reversed); err != nil {
+		schemas.ReverseConstraintsInput{StageInput: stageInput(judged.Manifest), ReverseOptions: in.ReverseOptions}, &reversed); err != nil {
 		return err
 	}
 	if err := r.child(ctx, 3, BuildPairsName, schemas.BuildPairsInput{StageInput: stageInput(reversed.Manifest), PairOptions: in.PairOptions,
-		Extends: &r.out.Extension}, &paired, &paired.StageResult); err != nil {
+		Extends: &r.out.Extension}, &paired); err != nil {
 		return err
 	}
 	r.out.Version, r.out.Hash, r.out.Pairs, r.out.Total = paired.Version, paired.Hash, paired.Pairs, paired.Total
@@ -119,20 +119,20 @@ func (r *refreshRun) run(ctx workflow.Context) error {
 
 // child runs a stage as a child workflow of a name derived from the run's own and
 // keeps its result, with few of its failed shards.
-func (r *refreshRun) child(ctx workflow.Context, i int, workflowType string, input, result any, done *schemas.StageResult) error {
+func (r *refreshRun) child(ctx workflow.Context, i int, workflowType string, input any, result outcome) error {
 	name := refreshStages[i]
 	id := workflow.GetInfo(ctx).WorkflowExecution.ID + "/" + name
-	r.status.Stages[i] = schemas.PipelineStage{Stage: name, Status: schemas.StatusRunning, WorkflowID: id}
+	r.status.Stages[i] = running(ctx, name, id)
 	r.show(ctx)
 	child := workflow.ExecuteChildWorkflow(withStage(ctx, id, name+" stage"), workflowType, input)
 	err := r.wait(ctx, child, name)
 	if err == nil {
 		err = child.Get(ctx, result)
 	}
-	r.status.Stages[i].Status = ended(err)
+	r.status.Stages[i] = over(ctx, r.status.Stages[i], result, err)
 	if err == nil {
 		r.gaveWay = false
-		kept := *done
+		kept := result.Outcome()
 		kept.Failed = kept.Failed[:min(len(kept.Failed), 1)]
 		r.out.Stages = append(r.out.Stages, kept)
 	}
@@ -162,7 +162,7 @@ func (r *refreshRun) wait(ctx workflow.Context, child workflow.ChildWorkflowFutu
 
 func (r *refreshRun) show(ctx workflow.Context) {
 	var b strings.Builder
-	fmt.Fprintf(&b, "**%s**, data set `%s`", r.status.Status, r.in.Dataset)
+	fmt.Fprintf(&b, "**%s**, data set %s", r.status.Status, code(r.in.Dataset))
 	if r.out.ScheduledTime != "" {
 		fmt.Fprintf(&b, ", scheduled for %s", r.out.ScheduledTime)
 	}
@@ -170,15 +170,15 @@ func (r *refreshRun) show(ctx workflow.Context) {
 	if r.out.Waiting > 0 {
 		fmt.Fprintf(&b, "; %d held out for evaluation wait for others", r.out.Waiting)
 	}
-	b.WriteString("\n\n| stage | status | workflow |\n| --- | --- | --- |\n")
-	for _, s := range r.status.Stages {
-		fmt.Fprintf(&b, "| %s | %s | `%s` |\n", s.Stage, s.Status, s.WorkflowID)
-	}
+	at := placeOf(ctx)
+	b.WriteString("\n\n" + at.table(r.status.Stages))
+	b.WriteString(list(line{true, "source " + code(r.in.Source)},
+		line{r.out.Version > r.out.Parent, fmt.Sprintf("made version %d: %s pairs, of which %s are new", r.out.Version, count(r.out.Total), count(r.out.Pairs))}))
 	if r.out.Refused > 0 {
 		fmt.Fprintf(&b, "\n%d objects of the source were refused:\n", r.out.Refused)
 	}
 	for _, o := range r.out.RefusedFirst {
-		fmt.Fprintf(&b, "\n- `%s`: %s", o.Key, o.Reason)
+		fmt.Fprintf(&b, "\n- %s: %s", code(o.Key), code(o.Reason))
 	}
 	workflow.SetCurrentDetails(ctx, b.String())
 }

@@ -50,6 +50,9 @@ func (s stage) run(ctx workflow.Context, in schemas.StageInput) (schemas.StageRe
 	if in.Progress != nil {
 		r.p = *in.Progress
 	}
+	if r.p.Began.IsZero() {
+		r.p.Began = workflow.Now(ctx)
+	}
 	r.caps = in.BudgetOptions
 	if r.p.Raised != nil {
 		r.caps = *r.p.Raised
@@ -64,7 +67,7 @@ func (s stage) run(ctx workflow.Context, in schemas.StageInput) (schemas.StageRe
 	if workflow.IsContinueAsNewError(err) {
 		return out, err
 	}
-	r.status = ended(err)
+	r.status, r.made = ended(err), out.Manifest
 	if publishErr := r.publish(ctx); err == nil {
 		err = publishErr
 	}
@@ -116,6 +119,9 @@ type stageRun struct {
 	// it is parked.
 	decision, reason string
 	retry            schemas.RetryFailed
+	// ends is when the stage will end as far as could be told when it was last shown,
+	// made the manifest of a stage that ended.
+	ends, made string
 	// unrecorded are failures that the log does not hold yet.
 	unrecorded []schemas.ShardFailure
 	// shown is what the search attributes say.

@@ -3,9 +3,7 @@ package workflows
 import (
 	"bytes"
 	"cmp"
-	"fmt"
 	"strings"
-	"time"
 
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/workflow"
@@ -33,7 +31,7 @@ func (r *stageRun) handle(ctx workflow.Context) error {
 				return cmp.Or(err, r.mayDecide(name, how))
 			}})
 		// A signal to a stage that does not take it means nothing.
-		receive(ctx, name, func(raw converter.RawValue) {
+		receive(ctx, name, description, func(raw converter.RawValue) {
 			if how, err := argument[schemas.RetryFailed](raw); err == nil && r.mayDecide(name, how) == nil {
 				r.decision, r.retry = name, how
 			}
@@ -63,8 +61,9 @@ func (r *stageRun) handle(ctx workflow.Context) error {
 		if err != nil {
 			return err
 		}
-		receive(ctx, d.name, func(converter.RawValue) { r.p.Paused = d.paused })
+		receive(ctx, d.name, d.description, func(converter.RawValue) { r.p.Paused = d.paused })
 	}
+	description := `Raise caps, for example {"budget_tokens": 2000000}; a stage parked at its budget goes on. Returns the caps.`
 	err = workflow.SetUpdateHandlerWithOptions(ctx, UpdateRaiseBudget,
 		func(_ workflow.Context, raw converter.RawValue) (schemas.BudgetOptions, error) {
 			to, err := argument[schemas.BudgetOptions](raw)
@@ -72,13 +71,13 @@ func (r *stageRun) handle(ctx workflow.Context) error {
 			return r.caps, err
 		},
 		workflow.UpdateHandlerOptions{
-			Description: `Raise caps, for example {"budget_tokens": 2000000}; a stage parked at its budget goes on. Returns the caps.`,
+			Description: description,
 			Validator: func(_ workflow.Context, raw converter.RawValue) error {
 				to, err := argument[schemas.BudgetOptions](raw)
 				return cmp.Or(err, r.mayRaise(to))
 			},
 		})
-	receive(ctx, UpdateRaiseBudget, func(raw converter.RawValue) {
+	receive(ctx, UpdateRaiseBudget, description, func(raw converter.RawValue) {
 		if to, err := argument[schemas.BudgetOptions](raw); err == nil && r.mayRaise(to) == nil {
 			r.raise(to)
 		}
@@ -102,9 +101,11 @@ func argument[T any](raw converter.RawValue) (to T, err error) {
 	return to, nil
 }
 
-// receive calls do for every signal of a name.
-func receive(ctx workflow.Context, name string, do func(converter.RawValue)) {
-	signals := workflow.GetSignalChannel(ctx, name)
+// receive calls do for every signal of a name, whose description is that of the
+// update of the same name.
+func receive(ctx workflow.Context, name, description string, do func(converter.RawValue)) {
+	description, _, _ = strings.Cut(description, " Returns ") // a signal has no answer
+	signals := workflow.GetSignalChannelWithOptions(ctx, name, workflow.SignalChannelOptions{Description: description})
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		for {
 			var payload converter.RawValue
@@ -143,6 +144,7 @@ func (r *stageRun) report() schemas.StageStatus {
 		Stage: r.name, Status: r.status, Job: r.p.Job, Total: r.p.Shards, Done: r.p.Done, Reused: r.p.Reused,
 		Failed: r.p.FailedShards, Failures: r.p.Failed,
 		Reason: r.reason, Spent: r.p.Spent, Budget: r.caps, Estimate: r.p.Estimate,
+		Began: stamp(r.p.Began), Ends: r.ends,
 	}
 	if o := (schemas.StageOverride{Endpoint: r.p.Endpoint, Model: r.p.Model, HeartbeatTimeout: r.p.HeartbeatTimeout}); o != (schemas.StageOverride{}) {
 		s.Override = &o
@@ -154,8 +156,10 @@ func (r *stageRun) report() schemas.StageStatus {
 // details and its search attributes. Attributes are written when they change
 // only, since each write is an event of the history.
 func (r *stageRun) publish(ctx workflow.Context) error {
+	r.ends = r.outlook(ctx)
 	s := r.report()
-	workflow.SetCurrentDetails(ctx, details(s, r.exhausted != ""))
+	at := placeOf(ctx)
+	workflow.SetCurrentDetails(ctx, details(s, r.exhausted != "")+at.surroundings(s, r.in.Manifest, r.made))
 	shown := attributes{s.Status, s.Job, s.Total, s.Failed}
 	if shown == r.shown {
 		return nil
@@ -163,60 +167,6 @@ func (r *stageRun) publish(ctx workflow.Context) error {
 	r.shown = shown
 	return workflow.UpsertTypedSearchAttributes(ctx, AttributeStage.ValueSet(s.Stage), AttributeStatus.ValueSet(s.Status),
 		AttributeJob.ValueSet(s.Job), AttributeShardsTotal.ValueSet(int64(s.Total)), AttributeShardsFailed.ValueSet(int64(s.Failed)))
-}
-
-// details is the state as Markdown.
-func details(s schemas.StageStatus, overBudget bool) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "**%s**: %s\n\n| shards | done | reused | failed |\n| --- | --- | --- | --- |\n| %d | %d | %d | %d |\n",
-		s.Stage, s.Status, s.Total, s.Done, s.Reused, s.Failed)
-	if s.Spent != (schemas.Spending{}) || s.Estimate != nil || s.Budget != (schemas.BudgetOptions{}) {
-		b.WriteString("\n| | calls | prompt tokens | completion tokens | cost |\n| --- | --- | --- | --- | --- |\n")
-		fmt.Fprintf(&b, "| spent | %d | %d | %d | %.4g |\n", s.Spent.Calls, s.Spent.PromptTokens, s.Spent.CompletionTokens, s.Spent.Cost)
-	}
-	if e := s.Estimate; e != nil {
-		fmt.Fprintf(&b, "| estimate | %d | %d | at most %d | at most %.4g |\n", e.Calls, e.PromptTokens, e.CompletionTokensMax, e.CostMax)
-		if e.Seconds != nil {
-			fmt.Fprintf(&b, "\nAt the worker's present rate it takes at most %s.\n", (time.Duration(*e.Seconds) * time.Second).String())
-		}
-	}
-	for _, line := range []struct {
-		capped bool
-		text   string
-	}{
-		{s.Budget.BudgetTokens > 0, fmt.Sprintf("budget_tokens: %d of %d spent", s.Spent.Tokens(), s.Budget.BudgetTokens)},
-		{s.Budget.BudgetCost > 0, fmt.Sprintf("budget_cost: %.4g of %g spent", s.Spent.Cost, s.Budget.BudgetCost)},
-		{s.Budget.BudgetTime > 0, "budget_time: " + time.Duration(s.Budget.BudgetTime).String()},
-	} {
-		if line.capped {
-			b.WriteString("\n- " + line.text)
-		}
-	}
-	if o := s.Override; o != nil {
-		for _, line := range []struct {
-			set  bool
-			text string
-		}{
-			{o.Endpoint != "", "endpoint `" + o.Endpoint + "`"},
-			{o.Model != "", "model `" + o.Model + "`"},
-			{o.HeartbeatTimeout != 0, "heartbeat_timeout " + time.Duration(o.HeartbeatTimeout).String()},
-		} {
-			if line.set {
-				b.WriteString("\n- " + line.text + " since `retry_failed`")
-			}
-		}
-	}
-	for _, f := range s.Failures {
-		fmt.Fprintf(&b, "\n- shard %d: %s: %s", f.Shard, f.ErrorType, f.Message)
-	}
-	switch {
-	case s.Status != schemas.StatusNeedsAttention:
-	case overBudget:
-		fmt.Fprintf(&b, "\n\n%s. Send the update `raise_budget`, `skip_failed` or `stop`.", s.Reason)
-	default:
-		fmt.Fprintf(&b, "\n\n%s. Send the update `retry_failed`, `skip_failed` or `stop`.", s.Reason)
-	}
-	return b.String()
 }
 
 // attributes is what a stage's search attributes say.
