@@ -35,6 +35,20 @@ type TrainResult struct {
 	PairsTrain     int64    `json:"pairs_train"`
 	PairsHeldOut   int64    `json:"pairs_held_out"`
 	DroppedLong    int64    `json:"dropped_long"`
+	// Events, Metrics and TensorBoard are the URIs of the event lines, the last
+	// figures as Prometheus text, and the folder of TensorBoard's files.
+	Events      string `json:"events,omitempty"`
+	Metrics     string `json:"metrics,omitempty"`
+	TensorBoard string `json:"tensorboard,omitempty"`
+	// Init is the promoted version that the run started from, "base" for the base
+	// model.
+	Init string `json:"init,omitempty"`
+	// PairsPerBatch and TokensPerBatch are set if they had to be lowered because the
+	// memory did not suffice.
+	PairsPerBatch  int `json:"pairs_per_batch,omitempty"`
+	TokensPerBatch int `json:"tokens_per_batch,omitempty"`
+	// Plan is what was predicted.
+	Plan *TrainPlan `json:"plan,omitempty"`
 }
 
 // PairResult is the result of BuildPairs.

@@ -43,12 +43,15 @@ type config struct {
 	DType     string   `json:"dtype"`
 	Threads   int      `json:"threads"`
 	Shard     int      `json:"shard"`
+	Loss      string   `json:"loss"`
+	// Adapter is the folder of the adapter that the run starts from, "" for none.
+	Adapter string `json:"adapter"`
 }
 
 const stage = "reference"
 
-// ReferencePairs computes the reference values of all pairs and commits them as
-// one object.
+// ReferencePairs computes the reference values of all rows that the loss trains
+// on, under the policy that the run starts from, and commits them as one object.
 func (a *Activities) ReferencePairs(ctx context.Context, in Input) (schemas.StageResult, error) {
 	m, err := store.GetManifest(ctx, a.Store, in.Manifest)
 	if err != nil {
@@ -64,16 +67,20 @@ func (a *Activities) ReferencePairs(ctx context.Context, in Input) (schemas.Stag
 	} else if r, err = a.compute(ctx, in, m); err != nil {
 		return schemas.StageResult{}, err
 	}
+	// Values that are there for other tables stay.
 	out := schemas.Manifest{Job: in.Job, Stage: stage, Books: r.Books}
+	reference := schemas.ReferenceOf(train.Table(in.Loss, m))
 	for i, s := range m.Shards {
 		objects := map[string]schemas.Object{}
 		for _, table := range append([]string{schemas.TablePair}, schemas.BaselineTables...) {
-			if o, ok := s.Objects[table]; ok {
-				objects[table] = o
+			for _, name := range []string{table, schemas.ReferenceOf(table)} {
+				if o, ok := s.Objects[name]; ok && name != reference {
+					objects[name] = o
+				}
 			}
 		}
 		if i == 0 {
-			objects[schemas.TableReference] = r.Outputs[schemas.TableReference]
+			objects[reference] = r.Outputs[schemas.TableReference]
 		}
 		out.Shards = append(out.Shards, schemas.ManifestShard{Shard: s.Shard, Split: s.Split, Objects: objects})
 	}
@@ -82,16 +89,16 @@ func (a *Activities) ReferencePairs(ctx context.Context, in Input) (schemas.Stag
 }
 
 func (a *Activities) compute(ctx context.Context, in Input, m schemas.Manifest) (schemas.CommitRecord, error) {
-	pairs := m.Objects(schemas.TablePair)
+	rows := train.Table(in.Loss, m)
 	r := schemas.CommitRecord{
 		Job: in.Job, Stage: stage, Split: schemas.SplitTrain, ConfigHash: in.ConfigHash, CodeVersion: schemas.CodeVersion,
 	}
-	for _, o := range pairs {
+	for _, o := range m.Objects(rows) {
 		r.Inputs = append(r.Inputs, o.SHA256)
 		r.Books.In += o.Rows
 	}
 	if r.Books.In == 0 {
-		return r, schemas.Errorf(schemas.InvalidInput, "manifest %s holds no pairs: nothing to train on; look at the pair stage's dropped counts", in.Manifest)
+		return r, train.NoRows(in.Manifest, in.Loss)
 	}
 	dir, release, err := a.Node.Claim(stage, in.Job)
 	if err != nil {
@@ -109,9 +116,13 @@ func (a *Activities) compute(ctx context.Context, in Input, m schemas.Manifest) 
 		Version: 1, ModelDir: base, Out: filepath.Join(dir, "reference.parquet"),
 		Events: filepath.Join(dir, "events.jsonl"), Result: filepath.Join(dir, "result.json"), MaxTokens: in.MaxLength,
 		Batch: 16, Device: a.Node.Device, DType: a.Node.Precision(in.Precision), Threads: a.Node.Threads,
-		Shard: max(1, in.Shard), // the mesh of the training, so that what it can hold fits here, too
+		Shard: train.ShardOf(in.TrainOptions), // the mesh of the training, so that what it can hold fits here, too
+		Loss:  in.Loss,
 	}
-	if c.Data, err = train.Fetch(ctx, a.Store, pairs, filepath.Join(dir, "data")); err != nil {
+	if c.Data, err = train.Fetch(ctx, a.Store, m.Objects(rows), filepath.Join(dir, "data")); err != nil {
+		return r, err
+	}
+	if c.Adapter, err = train.Adapter(ctx, a.Store, a.Node, in.TrainOptions, filepath.Join(dir, "init")); err != nil {
 		return r, err
 	}
 	file := filepath.Join(dir, "reference.json")
@@ -129,20 +140,20 @@ func (a *Activities) compute(ctx context.Context, in Input, m schemas.Manifest) 
 	if err = train.Explain(err, c.Result, dir); err != nil {
 		return r, err
 	}
-	activity.GetLogger(ctx).Info("reference pass done", "pairs", r.Books.In, "took", time.Since(started))
+	activity.GetLogger(ctx).Info("reference pass done", "rows", r.Books.In, "took", time.Since(started))
 	data, err := os.ReadFile(c.Out)
 	if err != nil {
 		return r, schemas.Errorf(schemas.Internal, "read reference values: %w", err)
 	}
-	rows, err := schemas.Decode[schemas.Reference](data)
+	values, err := schemas.Decode[schemas.Reference](data)
 	if err != nil {
 		return r, err
 	}
-	if r.Books.OK, err = check(rows, r.Books.In); err != nil {
+	if r.Books.OK, err = check(values, r.Books.In, rolesOf[rows]); err != nil {
 		return r, err
 	}
 	r.Books.Skipped = r.Books.In - r.Books.OK
-	o, err := store.PutRows(ctx, a.Store, schemas.TableReference, rows)
+	o, err := store.PutRows(ctx, a.Store, schemas.TableReference, values)
 	if err != nil {
 		return r, err
 	}
@@ -156,31 +167,43 @@ func (a *Activities) compute(ctx context.Context, in Input, m schemas.Manifest) 
 	return r, nil
 }
 
-// check demands a chosen and a rejected row for every pair and counts the pairs
-// that have both values.
-func check(rows []schemas.Reference, pairs int64) (ok int64, err error) {
-	roles := map[string][]string{}
+// roles are those that a row's values have: all of must, and may be some of may.
+type roles struct{ must, may []string }
+
+// rolesOf has the roles by table. The value of a mismatched completion is missing
+// where no other prompt fits.
+var rolesOf = map[string]roles{
+	schemas.TablePair: {must: []string{"chosen", "rejected"}},
+	schemas.TableDPO:  {must: []string{"chosen", "rejected"}},
+	schemas.TableKTO:  {must: []string{"completion"}, may: []string{"mismatched"}},
+}
+
+// check demands the table's roles of every row and counts the rows that have all
+// values.
+func check(values []schemas.Reference, rows int64, want roles) (ok int64, err error) {
+	seen := map[string][]string{}
 	complete := map[string]bool{}
-	for _, r := range rows {
-		if _, seen := roles[r.PairID]; !seen {
+	for _, r := range values {
+		if _, again := seen[r.PairID]; !again {
 			complete[r.PairID] = true
 		}
-		roles[r.PairID] = append(roles[r.PairID], r.Role)
+		seen[r.PairID] = append(seen[r.PairID], r.Role)
 		if r.Error != nil || r.LogProb == nil {
 			complete[r.PairID] = false
 		}
 	}
-	for id, have := range roles {
+	for id, have := range seen {
 		slices.Sort(have)
-		if !slices.Equal(have, []string{"chosen", "rejected"}) {
-			return 0, schemas.Errorf(schemas.CorruptData, "reference values of pair %s are for %v, want chosen and rejected", id, have)
+		must := slices.DeleteFunc(slices.Clone(have), func(role string) bool { return slices.Contains(want.may, role) })
+		if !slices.Equal(must, want.must) || len(slices.Compact(slices.Clone(have))) != len(have) {
+			return 0, schemas.Errorf(schemas.CorruptData, "reference values of row %s are for %v, want %v", id, have, want.must)
 		}
 		if complete[id] {
 			ok++
 		}
 	}
-	if int64(len(roles)) != pairs {
-		return 0, schemas.Errorf(schemas.CorruptData, "reference values are there for %d of %d pairs", len(roles), pairs)
+	if int64(len(seen)) != rows {
+		return 0, schemas.Errorf(schemas.CorruptData, "reference values are there for %d of %d rows", len(seen), rows)
 	}
 	return ok, nil
 }

@@ -36,15 +36,15 @@ func TestEveryPairNeedsBothValuesOnce(t *testing.T) {
 		{"both", []schemas.Reference{a1, b2, b1, a2}, 2, 2, ""},
 		{"one is too long", []schemas.Reference{a1, a2, b1, row("b", "rejected", 0, "too_long")}, 2, 1, ""},
 		{"all are too long", []schemas.Reference{row("a", "chosen", 0, "too_long"), row("a", "rejected", 0, "too_long")}, 1, 0, ""},
-		{"a pair is missing", []schemas.Reference{a1, a2}, 2, 0, "for 1 of 2 pairs"},
-		{"a pair too many", []schemas.Reference{a1, a2, b1, b2}, 1, 0, "for 2 of 1 pairs"},
-		{"a role is missing", []schemas.Reference{a1}, 1, 0, "pair a"},
-		{"a role stands twice", []schemas.Reference{a1, a1, a2}, 1, 0, "pair a"},
-		{"two of one role", []schemas.Reference{a1, a1}, 1, 0, "pair a"},
+		{"a pair is missing", []schemas.Reference{a1, a2}, 2, 0, "for 1 of 2 rows"},
+		{"a pair too many", []schemas.Reference{a1, a2, b1, b2}, 1, 0, "for 2 of 1 rows"},
+		{"a role is missing", []schemas.Reference{a1}, 1, 0, "row a"},
+		{"a role stands twice", []schemas.Reference{a1, a1, a2}, 1, 0, "row a"},
+		{"two of one role", []schemas.Reference{a1, a1}, 1, 0, "row a"},
 		{"an unknown role", []schemas.Reference{a1, row("a", "best", -1, "")}, 1, 0, "best"},
-		{"nothing", nil, 1, 0, "for 0 of 1 pairs"},
+		{"nothing", nil, 1, 0, "for 0 of 1 rows"},
 	} {
-		ok, err := check(tt.rows, tt.pairs)
+		ok, err := check(tt.rows, tt.pairs, rolesOf[schemas.TablePair])
 		if tt.says == "" && (err != nil || ok != tt.ok) {
 			t.Errorf("%s: %d, %v, want %d", tt.name, ok, err, tt.ok)
 		}
@@ -120,7 +120,7 @@ func TestAReferencePassIsCommittedOnceAndItsManifestKeepsThePairs(t *testing.T) 
 func TestAReferencePassWithAGapCommitsNothing(t *testing.T) {
 	s := store.NewMemory("b")
 	_, err := pass(t, s, []schemas.Reference{row("a", "chosen", -1, ""), row("a", "rejected", -2, "")})
-	if err == nil || !strings.Contains(err.Error(), "for 1 of 2 pairs") {
+	if err == nil || !strings.Contains(err.Error(), "for 1 of 2 rows") {
 		t.Fatalf("error %v", err)
 	}
 	keys, err := s.List(t.Context(), "runs/", "", 0)

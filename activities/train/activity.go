@@ -1,7 +1,6 @@
 package train
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -11,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"time"
 
 	"go.temporal.io/sdk/activity"
@@ -32,42 +32,6 @@ type Input struct {
 	// Manifest lists pairs and reference values.
 	Manifest string `json:"manifest"`
 	schemas.TrainOptions
-}
-
-// config is the trainer's configuration file.
-type config struct {
-	Version         int      `json:"version"`
-	ModelDir        string   `json:"model_dir"`
-	Data            []string `json:"data"`
-	Reference       []string `json:"reference"`
-	OutDir          string   `json:"out_dir"`
-	Loss            string   `json:"loss"`
-	MarginScale     string   `json:"margin_scale"`
-	Beta            float64  `json:"beta"`
-	Gamma           float64  `json:"gamma"`
-	Epochs          int      `json:"epochs"`
-	MaxSteps        int      `json:"max_steps"`
-	PairsPerStep    int      `json:"pairs_per_step"`
-	PairsPerBatch   int      `json:"pairs_per_batch"`
-	LearningRate    float64  `json:"learning_rate"`
-	Lora            *lora    `json:"lora"`
-	Seed            int64    `json:"seed"`
-	MaxTokens       int      `json:"max_tokens"`
-	HeldOutFraction float64  `json:"held_out_fraction"`
-	CheckpointEvery int      `json:"checkpoint_every"`
-	Export          []string `json:"export"`
-	Device          string   `json:"device"`
-	DType           string   `json:"dtype"`
-	Threads         int      `json:"threads"`
-	SFTWeight       float64  `json:"sft_weight"`
-	Layout          string   `json:"layout"`
-	TokensPerBatch  int      `json:"tokens_per_batch"`
-	Shard           int      `json:"shard"`
-}
-
-type lora struct {
-	Rank  int     `json:"rank"`
-	Alpha float64 `json:"alpha"`
 }
 
 // result is the trainer's result file.
@@ -106,8 +70,8 @@ func (a *Activities) TrainPolicy(ctx context.Context, in Input) (schemas.TrainRe
 	if err != nil {
 		return schemas.TrainResult{}, err
 	}
-	if len(m.Objects(table(in.Loss, m))) == 0 {
-		return schemas.TrainResult{}, schemas.Errorf(schemas.InvalidInput, "manifest %s holds no rows for loss %s: give one of the stages pair or reference, for kto with baselines", in.Manifest, in.Loss)
+	if rowsOf(m.Objects(Table(in.Loss, m))) == 0 {
+		return schemas.TrainResult{}, NoRows(in.Manifest, in.Loss)
 	}
 	c, err := a.prepare(ctx, in, m, dir)
 	if err != nil {
@@ -133,16 +97,6 @@ func (a *Activities) TrainPolicy(ctx context.Context, in Input) (schemas.TrainRe
 	return a.load(ctx, r, 0)
 }
 
-// table is the table that a loss trains on: the baseline's own where the manifest
-// has it, else the pairs, which kto cannot read.
-func table(loss string, m schemas.Manifest) string {
-	own := map[string]string{"dpo": schemas.TableDPO, "kto": schemas.TableKTO, "sft": schemas.TableSFT}[loss]
-	if loss == "kto" || own != "" && len(m.Objects(own)) > 0 {
-		return own
-	}
-	return schemas.TablePair
-}
-
 // prepare brings data and checkpoint to local disk and writes the configuration.
 func (a *Activities) prepare(ctx context.Context, in Input, m schemas.Manifest, dir string) (config, error) {
 	base, err := a.Node.Folder(in.BaseModel)
@@ -152,30 +106,20 @@ func (a *Activities) prepare(ctx context.Context, in Input, m schemas.Manifest, 
 	if base, err = filepath.Abs(base); err != nil {
 		return config{}, schemas.Errorf(schemas.Internal, "find model folder: %w", err)
 	}
-	c := config{
-		Version: 1, ModelDir: base, OutDir: filepath.Join(dir, "out"),
-		Loss: in.Loss, MarginScale: in.MarginScale, Beta: in.Beta, Gamma: in.Gamma,
-		Epochs: in.Epochs, MaxSteps: in.MaxSteps, PairsPerStep: in.PairsPerStep, PairsPerBatch: in.PairsPerBatch,
-		LearningRate: in.LearningRate, Seed: in.TrainSeed, MaxTokens: in.MaxLength,
-		HeldOutFraction: in.HeldOutFraction, CheckpointEvery: in.CheckpointEvery,
-		Export: []string{"adapter", "merged", "gguf"}, Reference: []string{},
-		Device: a.Node.Device, DType: a.Node.Precision(in.Precision), Threads: a.Node.Threads,
-		SFTWeight: in.SFTWeight, Layout: cmp.Or(in.Layout, "pairs"), TokensPerBatch: in.TokensPerBatch, Shard: max(1, in.Shard),
-	}
-	if in.FullFineTuning {
-		c.Export = []string{"merged", "gguf"}
-	} else {
-		c.Lora = &lora{in.LoraRank, float64(in.LoraAlpha)}
+	c := a.Node.settings(in.TrainOptions)
+	c.ModelDir, c.OutDir = base, filepath.Join(dir, "out")
+	if c.Adapter, err = Adapter(ctx, a.Store, a.Node, in.TrainOptions, filepath.Join(dir, "init")); err != nil {
+		return config{}, err
 	}
 	data := filepath.Join(dir, "data")
-	rows := table(in.Loss, m)
+	rows := Table(in.Loss, m)
 	if c.Data, err = Fetch(ctx, a.Store, m.Objects(rows), data); err != nil {
 		return config{}, err
 	}
-	// The reference stage works on the pairs; for other rows the trainer computes
-	// the reference before its first step.
-	if in.Loss != "sft" && rows == schemas.TablePair {
-		if c.Reference, err = Fetch(ctx, a.Store, m.Objects(schemas.TableReference), data); err != nil {
+	// Where there are no reference values the trainer computes them before its
+	// first step.
+	if in.Loss != "sft" {
+		if c.Reference, err = Fetch(ctx, a.Store, m.Objects(schemas.ReferenceOf(rows)), data); err != nil {
 			return config{}, err
 		}
 	}
@@ -291,13 +235,16 @@ func (a *Activities) commit(ctx context.Context, in Input, m schemas.Manifest, r
 			OK: res.PairsTrain + res.PairsHeldOut, Skipped: res.DroppedLong,
 		},
 	}
-	for _, o := range m.Objects(table(in.Loss, m)) {
+	for _, o := range m.Objects(Table(in.Loss, m)) {
 		r.Inputs = append(r.Inputs, o.SHA256)
 	}
 	if err := a.writeRecord(ctx, in, m, res, filepath.Join(out, recordFile)); err != nil {
 		return r, err
 	}
-	for _, top := range []string{"adapter", "merged", "model.gguf", eventsFile, "result.json", recordFile} {
+	if rows := rowsOf(m.Objects(Table(in.Loss, m))); r.Books.In != rows {
+		return r, schemas.Errorf(schemas.CorruptData, "train: of %d rows the trainer accounts for %d", rows, r.Books.In)
+	}
+	for _, top := range []string{"adapter", "merged", "model.gguf", eventsFile, metricsFile, tensorboard, "result.json", recordFile} {
 		err := filepath.WalkDir(filepath.Join(out, top), func(path string, d fs.DirEntry, err error) error {
 			if os.IsNotExist(err) {
 				return nil // full fine-tuning has no adapter
@@ -309,7 +256,8 @@ func (a *Activities) commit(ctx context.Context, in Input, m schemas.Manifest, r
 			if err != nil {
 				return err
 			}
-			r.Outputs[filepath.ToSlash(name)], err = putContent(ctx, a.Store, "models/"+in.Job+"/", path)
+			name = filepath.ToSlash(name)
+			r.Outputs[name], err = keep(ctx, a.Store, in.Job, name, path)
 			activity.RecordHeartbeat(ctx, schemas.Heartbeat{Done: int(res.TrainSteps), Total: int(res.TrainSteps)})
 			return err
 		})
@@ -331,12 +279,30 @@ func (a *Activities) load(ctx context.Context, r schemas.CommitRecord, reused in
 	if err := json.Unmarshal(data, &res); err != nil {
 		return schemas.TrainResult{}, schemas.Errorf(schemas.CorruptData, "read the result of job %s: %w", r.Job, err)
 	}
-	return schemas.TrainResult{
+	out := schemas.TrainResult{
 		StageResult: schemas.StageResult{Stage: stage, Job: r.Job, Shards: 1, Reused: reused, Books: r.Books},
 		Model:       a.Store.URI(RecordKey(r.Job)),
 		TrainSteps:  res.TrainSteps, LossFirst: res.LossFirst, LossLast: res.LossLast, RewardAccuracy: res.RewardAccuracy,
 		PairsTrain: res.PairsTrain, PairsHeldOut: res.PairsHeldOut, DroppedLong: res.DroppedLong,
-	}, nil
+		Events: a.Store.URI(r.Outputs[eventsFile].Key),
+	}
+	for name, o := range r.Outputs {
+		if name == metricsFile {
+			out.Metrics = a.Store.URI(o.Key)
+		}
+		if strings.HasPrefix(name, tensorboard) {
+			out.TensorBoard = a.Store.URI(modelFolder(r.Job) + tensorboard)
+		}
+	}
+	return out, nil
+}
+
+// rowsOf counts the rows of objects.
+func rowsOf(objects []schemas.Object) (rows int64) {
+	for _, o := range objects {
+		rows += o.Rows
+	}
+	return rows
 }
 
 func fileSHA256(path string) (string, error) {

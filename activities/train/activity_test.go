@@ -180,13 +180,13 @@ func TestABaselineTrainsOnItsOwnTableWhereThereIsOne(t *testing.T) {
 		{"dpo", with(schemas.TablePair), schemas.TablePair}, {"sft", with(schemas.TablePair), schemas.TablePair},
 		{"kto", with(schemas.TablePair), schemas.TableKTO},
 	} {
-		if got := table(tt.loss, tt.manifest); got != tt.want {
+		if got := Table(tt.loss, tt.manifest); got != tt.want {
 			t.Errorf("loss %s trains on table %s, want %s", tt.loss, got, tt.want)
 		}
 	}
 	j := newJob(t, finish)
 	j.in.Loss = "kto"
-	if _, err := j.train(t); err == nil || !strings.Contains(err.Error(), "for kto with baselines") {
+	if _, err := j.train(t); err == nil || !strings.Contains(err.Error(), "with baselines") {
 		t.Errorf("kto without its table: %v", err)
 	}
 }

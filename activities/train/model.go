@@ -5,11 +5,32 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 
 	"rpo/activities/store"
 	"rpo/schemas"
 )
+
+// metricsFile is the Prometheus text in a trainer's output folder, tensorboard
+// the folder of TensorBoard's files, there and in the store.
+const (
+	metricsFile = "metrics.prom"
+	tensorboard = "tensorboard/"
+)
+
+// modelFolder holds the files of a training.
+func modelFolder(job string) string { return "models/" + job + "/" }
+
+// keep stores a file of a training under the hash of its content; but
+// TensorBoard reads a folder of files whose names, which hold the time of their
+// making to the microsecond, are unique already.
+func keep(ctx context.Context, s store.Store, job, name, path string) (schemas.Object, error) {
+	if strings.HasPrefix(name, tensorboard) {
+		return s.PutFile(ctx, modelFolder(job)+name, path)
+	}
+	return putContent(ctx, s, modelFolder(job), path)
+}
 
 // RecordKey is the key of the commit record that names a model's files by path.
 func RecordKey(job string) string { return "runs/" + job + "/" + stage + "/shard-00000.json" }
@@ -31,23 +52,24 @@ func Record(ctx context.Context, s store.Store, uri string) (schemas.CommitRecor
 	return r, nil
 }
 
-// DescribeBaseInput names a base model and the precision asked for, "" for the
-// device's own.
+// DescribeBaseInput names a base model, the precision asked for, "" for the
+// device's own, and where a run starts, "" or "base" for the base model itself.
 type DescribeBaseInput struct {
 	Model     string `json:"model"`
 	Precision string `json:"precision"`
+	Init      string `json:"init,omitempty"`
 }
 
-// Base is what a job depends on beside its options: the base model's content and
-// the precision that the node computes in.
+// Base is what a job depends on beside its options: the content of the model that
+// it starts from and the precision that the node computes in.
 type Base struct {
 	Identity  string `json:"identity"`
 	Precision string `json:"precision"`
 }
 
-// DescribeBase looks at a base model.
+// DescribeBase looks at the model that a run starts from.
 func (a *Activities) DescribeBase(ctx context.Context, in DescribeBaseInput) (Base, error) {
-	identity, err := a.Node.Identity(ctx, in.Model)
+	identity, err := a.startIdentity(ctx, in.Model, in.Init)
 	return Base{Identity: identity, Precision: a.Node.Precision(in.Precision)}, err
 }
 

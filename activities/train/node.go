@@ -26,6 +26,9 @@ type Node struct {
 	Threads int
 	// Models maps the names that inputs use to local model folders.
 	Models map[string]string
+	// PricePerHour is what a GPU (or a process on a CPU) costs, for plans; 0 if
+	// nobody said.
+	PricePerHour float64
 }
 
 // Folder returns the local folder of a model that an input names.

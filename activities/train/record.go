@@ -28,11 +28,15 @@ func (a *Activities) writeRecord(ctx context.Context, in Input, m schemas.Manife
 	if err != nil {
 		return err
 	}
-	rows := table(in.Loss, m)
+	rows := Table(in.Loss, m)
 	// A data set's version lists the objects that hold rows.
 	objects := slices.DeleteFunc(m.Objects(rows), func(o schemas.Object) bool { return o.Rows == 0 })
+	init := in.Init
+	if init == schemas.InitBase {
+		init = ""
+	}
 	return WriteConfig(path, schemas.TrainingRecord{
-		Job: in.Job, Base: schemas.ModelBase{Name: in.BaseModel, Digest: digest},
+		Job: in.Job, Base: schemas.ModelBase{Name: in.BaseModel, Digest: digest}, Init: init,
 		Manifest: in.Manifest, Table: rows, DataHash: schemas.Hash(objects), Recipe: in.Recipe(),
 		Steps: res.TrainSteps, LossFirst: res.LossFirst, LossLast: res.LossLast, RewardAccuracy: res.RewardAccuracy,
 	})
