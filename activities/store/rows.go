@@ -38,12 +38,15 @@ func PutRows[T any](ctx context.Context, s Store, table string, rows []T) (schem
 // file can end the process; a difference, in the number of rows too, is
 // CorruptData.
 func GetRows[T any](ctx context.Context, s Store, o schemas.Object) ([]T, error) {
-	data, err := s.Get(ctx, o.Key)
-	if err != nil {
-		return nil, err
-	}
 	uri := s.URI(o.Key)
-	if err := checkObject(uri, o, int64(len(data)), digest(data)); err != nil {
+	var data []byte
+	err := reread(ctx, func() (err error) {
+		if data, err = s.Get(ctx, o.Key); err != nil {
+			return err
+		}
+		return checkObject(uri, o, int64(len(data)), digest(data))
+	})
+	if err != nil {
 		return nil, err
 	}
 	rows, err := schemas.Decode[T](data)

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net"
@@ -20,9 +21,11 @@ import (
 const (
 	// dialTimeout and answerTimeout turn a server that does not answer into an
 	// error while an activity still has time to report it. answerTimeout counts
-	// from the last byte of the request.
+	// from the last byte of the request, stallTimeout from the last byte of either
+	// side: it ends a body that no longer comes.
 	dialTimeout   = 5 * time.Second
 	answerTimeout = time.Minute
+	stallTimeout  = time.Minute
 
 	// credentialTimeout bounds the search for credentials, whose last resort is a
 	// metadata service that most machines do not have.
@@ -36,6 +39,9 @@ type Config struct {
 	Bucket string
 	// Prefix, if not empty, is the folder in the bucket that holds all keys.
 	Prefix string
+	// StallTimeout is how long nothing may move on a connection before it is given
+	// up; 0 means a minute.
+	StallTimeout time.Duration
 }
 
 // S3 is a Store in a bucket of S3 or of a server that speaks its protocol.
@@ -68,7 +74,12 @@ func NewS3(ctx context.Context, c Config) (*S3, error) {
 	settings, err := config.LoadDefaultConfig(ctx, config.WithHTTPClient(
 		awshttp.NewBuildableClient().
 			WithDialerOptions(func(d *net.Dialer) { d.Timeout = dialTimeout }).
-			WithTransportOptions(func(t *http.Transport) { t.ResponseHeaderTimeout = answerTimeout })))
+			WithTransportOptions(func(t *http.Transport) {
+				t.ResponseHeaderTimeout = answerTimeout
+				t.DialContext = dialer(t.DialContext, cmp.Or(c.StallTimeout, stallTimeout))
+			}).
+			// The SDK's own takes an upload of some length for silence.
+			WithReadTimeout(0)))
 	if err != nil {
 		return nil, schemas.Errorf(schemas.InvalidInput, "open bucket %s: read the AWS settings: %w", c.Bucket, err)
 	}

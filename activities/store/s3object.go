@@ -64,10 +64,18 @@ func (s *S3) PutIfAbsent(ctx context.Context, key string, data []byte) (bool, er
 	}
 }
 
-func (s *S3) Get(ctx context.Context, key string) ([]byte, error) {
+func (s *S3) Get(ctx context.Context, key string) (data []byte, err error) {
 	if err := checkKey(key); err != nil {
 		return nil, err
 	}
+	err = reread(ctx, func() error {
+		data, err = s.get(ctx, key)
+		return err
+	})
+	return data, err
+}
+
+func (s *S3) get(ctx context.Context, key string) ([]byte, error) {
 	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{
 		Bucket: &s.bucket, Key: s.at(key), ChecksumMode: types.ChecksumModeEnabled})
 	if err != nil {
@@ -151,12 +159,14 @@ func (s *S3) GetFile(ctx context.Context, object schemas.Object, path string) er
 	if err := checkKey(object.Key); err != nil {
 		return err
 	}
-	out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.bucket, Key: s.at(object.Key)})
-	if err != nil {
-		return s.classify(ctx, "get", object.Key, err)
-	}
-	defer out.Body.Close()
-	return writeVerified(s.URI(object.Key), object, path, out.Body)
+	return reread(ctx, func() error {
+		out, err := s.client.GetObject(ctx, &s3.GetObjectInput{Bucket: &s.bucket, Key: s.at(object.Key)})
+		if err != nil {
+			return s.classify(ctx, "get", object.Key, err)
+		}
+		defer out.Body.Close()
+		return writeVerified(s.URI(object.Key), object, path, out.Body)
+	})
 }
 
 // hexSum turns a checksum header into lower-case hex. Checksums of multipart

@@ -34,8 +34,8 @@ const (
 // InvalidInput for a malformed key and for refused or missing credentials,
 // RateLimited and Overloaded for a server that cannot answer now (including no
 // connection, and a context that ended: errors.Is finds its cause), CorruptData
-// for bytes that arrived changed. A write that returned an error may have
-// happened; repeating it is safe.
+// for bytes that arrived changed, each time they were read. A write that returned
+// an error may have happened; repeating it is safe.
 type Store interface {
 	// Put writes an object, replacing one with the same key. The object is
 	// visible whole or not at all, and from the return of Put on to everybody.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 )
 
 // Proxy stands between a client and an S3 server and breaks connections.
@@ -20,6 +21,16 @@ type Proxy struct {
 	cut    int64
 	from   []byte
 	to     []byte
+
+	answers tampering
+	slow    time.Duration
+	stall   int64
+}
+
+// tampering replaces bytes a number of times.
+type tampering struct {
+	from, to []byte
+	times    int
 }
 
 // StartProxy forwards to endpoint ("http://host:port") until the test ends.
@@ -60,6 +71,19 @@ func (p *Proxy) CutUploads(n int64) { p.set(func() { p.cut = n }) }
 // Tamper replaces from by to, of the same length, on the way to the server.
 func (p *Proxy) Tamper(from, to string) { p.set(func() { p.from, p.to = []byte(from), []byte(to) }) }
 
+// TamperAnswers replaces from by to, of the same length, in the next n answers that
+// hold it.
+func (p *Proxy) TamperAnswers(from, to string, n int) {
+	p.set(func() { p.answers = tampering{[]byte(from), []byte(to), n} })
+}
+
+// SlowAnswers delays every 32 KiB of them.
+func (p *Proxy) SlowAnswers(d time.Duration) { p.set(func() { p.slow = d }) }
+
+// StallAnswers passes on the first n bytes of every connection's answers and then
+// keeps it open in silence; 0 ends that for new connections.
+func (p *Proxy) StallAnswers(n int64) { p.set(func() { p.stall = n }) }
+
 func (p *Proxy) set(do func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -75,7 +99,11 @@ func (p *Proxy) forward(client net.Conn, stop <-chan struct{}) {
 	defer server.Close()
 	ended := make(chan struct{}, 2)
 	go func() { p.upload(server, client); ended <- struct{}{} }()
-	go func() { p.download(client, server); ended <- struct{}{} }()
+	go func() {
+		if !p.download(client, server) {
+			ended <- struct{}{}
+		}
+	}()
 	select {
 	case <-ended:
 	case <-stop:
@@ -103,21 +131,34 @@ func (p *Proxy) upload(server io.Writer, client io.Reader) {
 	}
 }
 
-func (p *Proxy) download(client io.Writer, server io.Reader) {
+// download reports whether it stalled.
+func (p *Proxy) download(client io.Writer, server io.Reader) (stalled bool) {
 	buffer := make([]byte, 32<<10)
+	var carried int64
 	for {
 		n, err := server.Read(buffer)
-		lost := false
+		data := buffer[:n]
+		lost, delay := false, time.Duration(0)
 		p.set(func() {
+			delay = p.slow
 			if lost = n > 0 && p.lose > 0; lost {
 				p.lose--
 			}
+			if a := &p.answers; a.times > 0 && bytes.Contains(data, a.from) {
+				a.times--
+				data = bytes.ReplaceAll(data, a.from, a.to)
+			}
+			if stalled = p.stall > 0 && carried+int64(n) > p.stall; stalled {
+				data = data[:max(0, p.stall-carried)]
+			}
 		})
 		if lost {
-			return
+			return false
 		}
-		if _, failed := client.Write(buffer[:n]); failed != nil || err != nil {
-			return
+		carried += int64(len(data))
+		time.Sleep(delay)
+		if _, failed := client.Write(data); failed != nil || err != nil || stalled {
+			return stalled
 		}
 	}
 }
