@@ -1,10 +1,11 @@
 """Attention over trees: a response sees its prompt and itself, nothing else.
 
 One function is registered with transformers under NAME; the segments of a batch reach it
-as a keyword. It has two ways to compute the same thing:
+as a keyword. It has three ways to compute the same thing (the config's `attention`):
 
     pieces  scaled_dot_product_attention, one call a piece, for CPUs and for float32
     varlen  PyTorch's variable-length kernel, all pieces in one call, for bfloat16 on GPUs
+    flex    PyTorch's FlexAttention, one call with a mask of blocks, on GPUs; see flex.py
 
 A tree becomes a causal piece [prompt, response 1] and for every other response a piece with
 queries [response] and keys [prompt, response], whose causal mask is aligned at the end. The
@@ -21,6 +22,9 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .errors import invalid
+from .flex import FlexSegments
+
 NAME = "rpo_segments"
 
 
@@ -32,12 +36,12 @@ def register():
     AttentionMaskInterface.register(NAME, lambda *arguments, **keywords: None)
 
 
-@torch.compiler.disable
+@torch.compiler.disable(recursive=False)
 def attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0, segments=None, **keywords):
     """query [1, H, T, d], key and value [1, H or fewer, T, d]; returns ([1, T, H, d], None).
 
-    Compiled blocks leave it as it is: every batch has other pieces, and each would be
-    compiled anew.
+    Compiled blocks leave it out: every batch has other pieces, and each would be compiled
+    anew. FlexAttention inside it is compiled by itself.
     """
     if segments is None:
         # One new token of a generation sees all keys.
@@ -50,10 +54,24 @@ def attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0,
     return segments.mix(*rows, scaling)[None], None
 
 
-def segments_of(spans, device, dtype):
-    """The segments of a batch in the form that suits the device."""
-    kind = VarlenSegments if device.type == "cuda" and dtype in (torch.bfloat16, torch.float16) else PieceSegments
-    return kind(spans, device)
+def kind_of(wanted, device, dtype):
+    """The way of attention for a device and a compute type: pieces, varlen or flex.
+
+    wanted: auto or one of them; refuses what the device cannot do.
+    """
+    half = device.type == "cuda" and dtype in (torch.bfloat16, torch.float16)
+    if wanted == "auto":
+        return "varlen" if half else "pieces"
+    if wanted == "varlen" and not half:
+        raise invalid("attention: varlen needs a GPU and dtype bfloat16; use auto")
+    if wanted == "flex" and device.type != "cuda":
+        raise invalid("attention: flex needs a GPU, since FlexAttention has no backward pass on a CPU; use auto")
+    return wanted
+
+
+def segments_of(spans, device, kind):
+    """The segments of a batch in the form of a kind, one of kind_of."""
+    return {"pieces": PieceSegments, "varlen": VarlenSegments, "flex": FlexSegments}[kind](spans, device)
 
 
 class PieceSegments:
@@ -80,6 +98,7 @@ class PieceSegments:
                     masks[fed, length] = torch.ones(fed, length + fed, dtype=torch.bool, device=device).tril(length)
                 self.pieces.append(([part], [prompt, part], masks[fed, length]))
 
+    @torch.compiler.disable
     def mix(self, query_THd, key_THd, value_THd, scale):
         cut = [tensor.split(self.lengths) for tensor in (query_THd, key_THd, value_THd)]
         mixed = {}
@@ -118,6 +137,7 @@ class VarlenSegments:
         shared = len(index) != sum(queries)
         self.gather_K = torch.from_numpy(index).to(device) if shared else None
 
+    @torch.compiler.disable
     def mix(self, query_THd, key_THd, value_THd, scale):
         key_KHd, value_KHd = ((tensor if self.gather_K is None else tensor.index_select(0, self.gather_K))
                               for tensor in (key_THd, value_THd))

@@ -105,6 +105,8 @@ class TrainConfig:
     planner says fits the GPU (none on a CPU)."""
     compile: bool = False
     """torch.compile per block."""
+    attention: str = "auto"
+    """pieces, varlen or flex, see attention.py; auto: varlen on a GPU in bfloat16, else pieces."""
     template_date: str = "2024-07-26"
     """What a chat template that asks for today's date is told, so that token ids do not change."""
     thinking: bool = False
@@ -117,6 +119,7 @@ class TrainConfig:
         self.shuffle = self.shuffle or ("prompts" if self.layout == "groups" else "pairs")
         one_of(self, "shuffle", ("pairs", "prompts"))
         one_of(self, "recompute", ("auto", "none", "selective", "full"))
+        one_of(self, "attention", ("auto", "pieces", "varlen", "flex"))
         one_of(self, "margin_scale", ("reward", "logit"))
         one_of(self, "schedule", ("cosine", "constant"))
         check_device(self)

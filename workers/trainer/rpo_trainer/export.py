@@ -16,7 +16,7 @@ from .errors import EXIT_CODES, classify, invalid
 from .events import Progress
 from .lora import load_adapter, save_adapter
 from .parallel import whole
-from .weights import read_config, weight_files
+from .folder import read_config, weight_files
 
 # Everything in a model folder that is not weights.
 SIDE_FILES = (".json", ".jinja", ".model", ".txt")

@@ -69,6 +69,12 @@ class Shapes:
             parameters["lm_head.weight"] = (self.V, self.D)
         return parameters
 
+    def parameters(self):
+        """{name: shape} of the whole model, without adapters."""
+        blocks = {f"model.layers.{layer}.{name}": shape for layer in range(self.L)
+                  for name, shape in self.block_parameters().items()}
+        return {**self.root_parameters(), **blocks}
+
     def adapter_parameters(self, rank):
         """{name: shape} of a block's adapters."""
         parameters = {}

@@ -9,7 +9,6 @@ beside what the writer buffers on disk.
 
 import argparse
 import hashlib
-import json
 import math
 import os
 import secrets
@@ -18,6 +17,7 @@ import sys
 import numpy as np
 
 from .errors import EXIT_CODES, classify, invalid
+from .folder import read_header, read_json, weight_files
 
 # Models below this many parameters are stored as float32: exact, and small anyway.
 SMALL_MODEL = 1_000_000_000
@@ -41,7 +41,7 @@ def convert(model_dir, out, outtype="auto", on_tensor=lambda: None):
     import gguf
 
     architectures = {"llama": gguf.MODEL_ARCH.LLAMA, "qwen2": gguf.MODEL_ARCH.QWEN2, "qwen3": gguf.MODEL_ARCH.QWEN3}
-    config = read_json(model_dir, "config.json")
+    config = read_json(os.path.join(model_dir, "config.json"))
     family = config.get("model_type")
     if family not in architectures:
         raise invalid(f"gguf: {family} models cannot be converted, only {', '.join(architectures)}")
@@ -162,8 +162,8 @@ def interleave_heads(values, heads):
 
 
 def add_tokenizer(writer, gguf, model_dir, vocab_size):
-    document = read_json(model_dir, "tokenizer.json")
-    settings = read_json(model_dir, "tokenizer_config.json")
+    document = read_json(os.path.join(model_dir, "tokenizer.json"))
+    settings = read_json(os.path.join(model_dir, "tokenizer_config.json"))
     model = document.get("model", {})
     if model.get("type") != "BPE":
         raise invalid(f"gguf: {model.get('type')} tokenizers cannot be converted, only byte-level BPE")
@@ -238,28 +238,14 @@ class StoredTensor:
 def open_tensors(model_dir):
     """{name: StoredTensor} over all safetensors files of the folder."""
     tensors = {}
-    for name in sorted(os.listdir(model_dir)):
-        if not name.endswith(".safetensors") or name.startswith("adapter_"):
-            continue
+    for name in weight_files(model_dir):
         path = os.path.join(model_dir, name)
         with open(path, "rb") as file:
-            length = int.from_bytes(file.read(8), "little")
-            header = json.loads(file.read(length))
-        for key, entry in header.items():
-            if key != "__metadata__":
-                tensors[key] = StoredTensor(path, 8 + length, entry)
+            start = 8 + int.from_bytes(file.read(8), "little")
+        tensors.update((key, StoredTensor(path, start, entry)) for key, entry in read_header(path).items())
     if not tensors:
         raise invalid(f"gguf: no safetensors in {model_dir}")
     return tensors
-
-
-def read_json(model_dir, name):
-    path = os.path.join(model_dir, name)
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError) as error:
-        raise invalid(f"gguf: read {path}: {error}") from None
 
 
 def main(argv=None):

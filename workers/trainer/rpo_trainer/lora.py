@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from .errors import invalid
-from .weights import local_rows
+from .parallel import local_rows
 
 PREFIX = "base_model.model."
 

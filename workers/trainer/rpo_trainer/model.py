@@ -4,11 +4,14 @@ Legend: T tokens of a batch, S sequences, D hidden size, V vocabulary.
 """
 
 import functools
+import os
+import shutil
 
 import torch
 from torch import nn
 
 from . import attention, parallel, weights
+from .errors import invalid
 from .logprob import sequence_logprobs
 from .lora import add_adapters, init_adapters
 
@@ -38,9 +41,10 @@ class Policy:
     Frozen weights are held in the compute type, trained ones in float32.
     """
 
-    def __init__(self, model, group, dtype, lora=None):
+    def __init__(self, model, group, dtype, lora=None, attention_kind="auto"):
         """model: with its adapters, on the device, sharded if the group's mesh says so."""
-        self.model, self.lora, self.device, self.compute_type = model, lora, group.device, dtype
+        self.model, self.lora, self.device = model, lora, group.device
+        self.attention_kind = attention.kind_of(attention_kind, group.device, dtype)
         self.model.eval()  # dropout belongs to the adapters alone
         if lora is not None and lora.dropout > 0:
             for module in model.modules():
@@ -53,7 +57,7 @@ class Policy:
 
     def logprobs(self, batch, chunk_tokens=0):
         """Sum of response-token log-probabilities per sequence, [S] float32."""
-        segments = attention.segments_of(batch.spans, self.device, self.compute_type)
+        segments = attention.segments_of(batch.spans, self.device, self.attention_kind)
         return self(batch.ids_T, batch.positions_T, segments, lambda hidden_TD, weight_VD: sequence_logprobs(
             hidden_TD, weight_VD, batch, chunk_tokens))
 
@@ -63,13 +67,15 @@ class Policy:
 
 
 def build(model_dir, group, dtype, *, init="weights", adapter=None, seed=0, lora=None, trained=True, recompute="none",
-          compiled=False):
+          compiler=None, attention_kind="auto"):
     """Read a model folder into a policy on the group's mesh.
 
     Weights come straight from the files to where they are used: the model is laid out
     without storage, sharded, and every rank reads its own slices. adapter: PEFT folder of a
-    policy to start from, merged while reading; lora: the new adapters to be trained.
+    policy to start from, merged while reading; lora: the new adapters to be trained;
+    compiler: name of a backend of torch.compile for the blocks, or None.
     """
+    check_compiler(compiler)
     held = torch.float32 if trained and lora is None else dtype
     model = weights.random_model(model_dir, seed) if init == "random" else weights.empty_model(model_dir, held)
     if not trained:
@@ -77,15 +83,12 @@ def build(model_dir, group, dtype, *, init="weights", adapter=None, seed=0, lora
     if lora is not None:
         add_adapters(model, lora)
     for layer in model.model.layers:
-        if recompute != "none":
-            layer.forward = functools.partial(recomputed, layer.forward, recompute)
-        if compiled:
-            layer.compile(dynamic=True)
+        layer.forward = block_forward(layer.forward, recompute, compiler)
     if init == "random":
         model.to(group.device)
     elif not group.sharded or model.config.tie_word_embeddings:
         weights.load(model, model_dir, group.device, adapter)
-    policy = Policy(model, group, dtype, lora)
+    policy = Policy(model, group, dtype, lora, attention_kind)
     if group.sharded:
         parallel.shard(policy.network, model.model.layers, group.mesh, dtype)
         if init != "random" and not model.config.tie_word_embeddings:
@@ -103,6 +106,28 @@ def load_model(model_dir, dtype=torch.float32, init="weights", seed=0):
     return weights.load(weights.empty_model(model_dir, dtype), model_dir, torch.device("cpu")).eval()
 
 
+def check_compiler(compiler):
+    """Refuse inductor without a C compiler, which it would miss in the midst of the first step."""
+    names = [os.environ.get("CC"), os.environ.get("CXX"), "cc", "gcc", "clang", "g++", "clang++"]
+    if compiler == "inductor" and not any(name and shutil.which(name) for name in names):
+        raise invalid("compile: needs a C compiler (cc, gcc or clang) on the PATH, and there is none; install one or "
+                      "set compile to false")
+
+
+def block_forward(forward, recompute, compiler):
+    """A block's forward pass, compiled and recomputed as asked.
+
+    Recomputation is around the compiled code: inside it, the attention that is left out of
+    the compilation would end the compilation of the whole block. A compiled block keeps
+    its products and recomputes what is cheap by itself, so selective adds nothing to it.
+    """
+    if compiler:
+        forward = torch.compile(forward, dynamic=True, backend=compiler)
+    if recompute == "none" or compiler and recompute == "selective":
+        return forward
+    return functools.partial(recomputed, forward, recompute)
+
+
 def recomputed(forward, kind, *arguments, **keywords):
     """A block whose activations are computed again in the backward pass.
 
@@ -118,7 +143,7 @@ def recomputed(forward, kind, *arguments, **keywords):
     return checkpoint(forward, *arguments, use_reentrant=False, **more, **keywords)
 
 
-KEPT = ("aten.mm.", "aten.addmm.", "aten._scaled_dot_product", "torch_attn._varlen_attn.")
+KEPT = ("aten.mm.", "aten.addmm.", "aten._scaled_dot_product", "torch_attn._varlen_attn.", "flex_attention")
 
 
 def keep_products(context, operator, *arguments, **keywords):

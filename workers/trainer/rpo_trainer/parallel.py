@@ -38,6 +38,7 @@ class Group:
         shard = shard or int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         if self.world_size % shard:
             raise invalid(f"shard: {self.world_size} ranks cannot be cut into groups of {shard}")
+        self.shard = shard
         self.sharded = shard > 1
         backend = "cpu:gloo,cuda:nccl" if device == "cuda" else "gloo"
         timeout = datetime.timedelta(minutes=30)
@@ -109,3 +110,14 @@ def shard(network, blocks, mesh, dtype):
 def whole(tensor):
     """All of a tensor, on every rank; every rank must ask for it."""
     return tensor.full_tensor() if hasattr(tensor, "full_tensor") else tensor
+
+
+def local_rows(parameter):
+    """The rows [first, last) of a parameter that this rank holds."""
+    rows = parameter.shape[0]
+    for axis, placement in enumerate(getattr(parameter, "placements", ())):
+        if placement.is_shard():
+            size = -(-rows // parameter.device_mesh.size(axis))
+            first = min(rows, parameter.device_mesh.get_local_rank(axis) * size)
+            return first, min(rows, first + size)
+    return 0, rows

@@ -2,9 +2,10 @@
 
     python -m rpo_trainer.plan --model DIR --gpus 8 --gpu H100 [--config train.json] [--trace]
 
-Reads config.json alone (weights are not needed) and prints one JSON object: memory of a
-GPU by class, operations, tokens per second, hours, cost, the size of a checkpoint and the
-largest token budget that fits. Exit code 78 if the run cannot fit.
+Reads config.json and, if it is there, the safetensors index (weights are not needed), and
+prints one JSON object: memory of a GPU by class, operations, tokens per second, hours, cost,
+the size of a checkpoint and the largest token budget that fits. Exit code 78 if the run
+cannot fit, or if the index names other tensors than config.json has.
 
 Speeds are predictions from `efficiency`, the share of the maker's peak that training
 reaches; it is an assumption, not a measurement. Legend as in flops.py.
@@ -18,85 +19,13 @@ import sys
 from . import config as configuration
 from . import flops, presets
 from .errors import EXIT_CODES, classify, invalid
-from .weights import read_config
+from .folder import read_config, stored
+from .memory import memory
 
 GB = 1e9
 # Share of the peak that is assumed if none is given: the best published LoRA runs on H100
 # reach 0.41 on one GPU and 0.32 on eight.
 EFFICIENCY = {"replicated": 0.40, "sharded": 0.32}
-# The driver's context and what the allocator cannot hand out again.
-CONTEXT_BYTES = 0.7e9
-FRAGMENTATION = 0.03
-CHUNK_VALUES = 2**24
-
-
-def shard_bytes(parameters, shard, width):
-    """Bytes of the first rank's share: every tensor is cut into ceil(rows / shard) rows."""
-    total = 0
-    for shape in parameters.values():
-        row = 1
-        for extent in shape[1:]:
-            row *= extent
-        total += -(-shape[0] // shard) * row * width
-    return total
-
-
-def memory(shapes, config, world_size, tokens, response_tokens):
-    """Peak bytes of one GPU by class, for `tokens` in a micro-batch. Tested against real sizes by --trace."""
-    shard = config.shard or world_size
-    rank = config.lora.rank if config.lora else None
-    width = 2 if config.dtype == "bfloat16" else 4
-    held = 4 if rank is None else width
-    block, root = shapes.block_parameters(), shapes.root_parameters()
-    trained = shapes.adapter_parameters(rank) if rank else block
-    per_rank = {  # trained parameters of a rank
-        "blocks": shapes.L * shard_bytes(trained, shard, 1),
-        "root": 0 if rank else shard_bytes(root, shard, 1)}
-    trainable = sum(per_rank.values())
-    weights = shapes.L * shard_bytes(block, shard, held) + shard_bytes(root, shard, held)
-    parts = {
-        "weights": weights + (4 * trainable if rank else 0),
-        "gradients": 4 * trainable,
-        "optimizer": 8 * trainable,
-        "gathered": 0,
-    }
-    if shard > 1:  # a block in use, the next one on its way, and embeddings and head for the whole pass
-        whole = dict(block)
-        if rank:
-            whole.update(shapes.adapter_parameters(rank))
-        parts["gathered"] = 2 * width * flops.count(whole) + width * flops.count(root)
-        if rank is None:
-            parts["gathered"] += 4 * (flops.count(block) + flops.count(root))
-        else:
-            parts["gathered"] += 4 * flops.count(shapes.adapter_parameters(rank))
-    elif rank is None and width == 2:
-        parts["gathered"] = 2 * (flops.count(root) + shapes.L * flops.count(block))  # autocast's copy
-    parts["activations"] = tokens * activation_bytes(shapes, config.recompute, width, rank)
-    # One block's forward or backward in flight.
-    parts["working"] = tokens * width * (4 * shapes.I + 8 * shapes.D)
-    chunk = max(16, CHUNK_VALUES // shapes.V)
-    parts["head"] = 3 * 4 * chunk * shapes.V + 2 * width * response_tokens * shapes.D
-    if rank is None:
-        parts["head"] += 2 * 4 * shapes.V * shapes.D
-    parts["reserve"] = CONTEXT_BYTES + FRAGMENTATION * sum(parts.values())
-    return parts
-
-
-def activation_bytes(shapes, recompute, width, rank):
-    """Bytes a token leaves for the backward pass, over all layers.
-
-    A norm keeps its float32 input and its result, attention its queries, keys, values and
-    result, the MLP gate, activated gate, up and their product.
-    """
-    D, I, q, kv = shapes.D, shapes.I, shapes.H * shapes.d, shapes.G * shapes.d
-    adapters = 7 * (rank or 0) * width
-    whole = 2 * (4 + width) * D + width * (2 * q + 2 * kv) + width * 4 * I + adapters
-    if recompute == "none":
-        return shapes.L * whole
-    if recompute == "selective":
-        kept = width * (D + 2 * q + 2 * kv + 2 * D + 2 * I) + adapters
-        return shapes.L * kept + whole
-    return shapes.L * width * D + whole
 
 
 def tokens_per_pair(layout, prompt, response, responses):
@@ -113,6 +42,7 @@ def fit_device(model_config, config, group, batches):
 
     batches: (tokens, response tokens) of the largest micro-batches.
     """
+    config.shard = group.shard
     if group.device.type != "cuda":
         config.recompute = "none" if config.recompute == "auto" else config.recompute
         return
@@ -191,6 +121,24 @@ def make(model_config, config, world_size, *, gpu_bytes, peak, efficiency=0.0, p
     }
 
 
+def check_stored(model_dir, shapes):
+    """{stored_gb, stored_files} by the safetensors index (null without one), whose names must be those of config.json."""
+    found = stored(model_dir)
+    if found is None:
+        return {"stored_gb": None, "stored_files": None}
+    names, nbytes = found
+    expected = shapes.parameters()
+    # Some folders hold a tied head, or tables that are computed, all the same.
+    extra = {name for name in set(names) - set(expected) if not name.endswith("rotary_emb.inv_freq")
+             and not (shapes.tied and name == "lm_head.weight")}
+    for kind, wrong in (("lacks", set(expected) - set(names)), ("names", extra)):
+        if wrong:
+            raise invalid(f"plan: the safetensors index of {model_dir} {kind} {min(wrong)}, "
+                          f"{'which' if kind == 'lacks' else 'which is not what'} config.json has"
+                          f"{'' if len(wrong) == 1 else f' ({len(wrong)} such names)'}; the folder is not of one model")
+    return {"stored_gb": None if nbytes is None else round(nbytes / GB, 3), "stored_files": len(set(names.values()))}
+
+
 def choose_recompute(shapes, config, world_size, tokens, response_tokens, gpu_bytes):
     """The setting that recomputes least among those that fit; full if none does."""
     for kind in ("none", "selective", "full"):
@@ -215,8 +163,10 @@ def main(argv=None):
     parser.add_argument("--model", required=True, help="folder with config.json")
     parser.add_argument("--config", help="JSON file of rpo_trainer.train; data and out_dir are not needed")
     parser.add_argument("--gpus", type=int, default=1, help="ranks")
+    parser.add_argument("--gpus-per-node", type=int, default=0, help="what shard 0 stands for; 0: all ranks are on one node")
     parser.add_argument("--gpu", default="H100", help="one of " + ", ".join(flops.DEVICES))
     parser.add_argument("--memory-gb", type=float, default=0.0, help="of a GPU, in 1e9 bytes, in place of the device's")
+    parser.add_argument("--tflops", type=float, default=0.0, help="peak of a GPU, in 1e12 operations a second, in place of the device's")
     parser.add_argument("--efficiency", type=float, default=0.0, help="share of the peak that training reaches")
     parser.add_argument("--price-per-hour", type=float, default=0.0, help="of a GPU")
     parser.add_argument("--pairs", type=int, default=0)
@@ -231,15 +181,19 @@ def main(argv=None):
             **presets.apply(document), "model_dir": arguments.model, "data": ["-"], "out_dir": "-"})
         config.check()
         device = flops.device_of(arguments.gpu)
+        if arguments.tflops and arguments.memory_gb:
+            device = arguments.tflops * 1e12, arguments.memory_gb * GB
         if device is None:
             raise invalid(f"gpu: {arguments.gpu} is none of {', '.join(flops.DEVICES)}")
-        if arguments.gpus < 1 or arguments.gpus % (config.shard or arguments.gpus):
+        config.shard = config.shard or arguments.gpus_per_node or arguments.gpus
+        if arguments.gpus < 1 or arguments.gpus % config.shard:
             raise invalid(f"gpus: {arguments.gpus} ranks cannot be cut into groups of {config.shard}")
         model_config = read_config(arguments.model)
         plan = make(model_config, config, arguments.gpus, gpu_bytes=arguments.memory_gb * GB or device[1], peak=device[0],
                     efficiency=arguments.efficiency, price_per_hour=arguments.price_per_hour, pairs=arguments.pairs,
                     prompt_tokens=arguments.prompt_tokens, response_tokens=arguments.response_tokens,
                     responses=arguments.responses)
+        plan.update(check_stored(arguments.model, flops.shapes_of(model_config)))
         if arguments.trace:
             from .trace import trace
 

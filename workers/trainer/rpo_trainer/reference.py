@@ -20,7 +20,7 @@ def run(config, group):
     """Compute and write the table; returns its counts."""
     import torch
 
-    from . import data, model, refcache, weights
+    from . import data, folder, model, refcache
     from .events import EventLog, Progress
     from .tokens import ChatTokenizer, tokenizer_digest
 
@@ -30,10 +30,10 @@ def run(config, group):
     loading = Progress(events, "load", 3)
     tokenizer = ChatTokenizer(config.model_dir, config.template_date, config.thinking)
     examples = data.read_examples(config.data, "dpo" if config.loss == "rpo" else config.loss, tokenizer)
-    limit = data.length_limit(config.max_tokens, weights.read_config(config.model_dir))
+    limit = data.length_limit(config.max_tokens, folder.read_config(config.model_dir))
     kept, _ = data.drop_long(examples, limit)
     loading.add()
-    digests = weights.weights_digest(config.model_dir, adapter=config.adapter), tokenizer_digest(config.model_dir)
+    digests = folder.weights_digest(config.model_dir, adapter=config.adapter), tokenizer_digest(config.model_dir)
     others = data.mismatched(kept, limit) if config.loss == "kto" else []
     wanted = refcache.entries_of(kept, others, config.loss, *digests)
     long = [example for example in examples if example.length > limit]

@@ -7,9 +7,11 @@ to have other members; then every tensor of a rank is counted.
 import torch
 import torch.distributed as dist
 
-from . import flops, parallel, plan, weights
+from . import flops, parallel, weights
 from .errors import invalid
+from .folder import read_config
 from .lora import add_adapters
+from .memory import memory
 
 
 def trace(model_dir, config, world_size, rank=0):
@@ -21,7 +23,7 @@ def trace(model_dir, config, world_size, rank=0):
     shard = config.shard or world_size
     compute = getattr(torch, config.dtype)
     model = weights.empty_model(model_dir, torch.float32 if config.lora is None else compute)
-    shapes = flops.shapes_of(weights.read_config(model_dir))
+    shapes = flops.shapes_of(read_config(model_dir))
     if config.lora is not None:
         add_adapters(model, config.lora)
     check_names(model, shapes, config)
@@ -33,7 +35,7 @@ def trace(model_dir, config, world_size, rank=0):
             parallel.shard(model, model.model.layers, mesh, compute)
         held = trained = 0
         for parameter in model.parameters():
-            first, last = weights.local_rows(parameter)
+            first, last = parallel.local_rows(parameter)
             size = (last - first) * (parameter.numel() // max(1, parameter.shape[0]))
             local = parameter.to_local() if hasattr(parameter, "to_local") else parameter
             if local.numel() != size:
@@ -43,7 +45,7 @@ def trace(model_dir, config, world_size, rank=0):
                 trained += local.numel()
     finally:
         dist.destroy_process_group()
-    predicted = plan.memory(shapes, config, world_size, 0, 0)
+    predicted = memory(shapes, config, world_size, 0, 0)
     counted = {"weights": held, "gradients": 4 * trained, "optimizer": 8 * trained}
     for name, value in counted.items():
         # The first rank has the largest share, and the planner counts it.

@@ -15,7 +15,8 @@ from .process import die_with_parent
 PLANNED_STEPS = 500
 # What changes speed or memory but not the result, and paths: they may differ on resume.
 FREE = ("version", "preset", "model_dir", "data", "reference", "out_dir", "layout", "pairs_per_batch", "tokens_per_batch",
-        "checkpoint_every", "eval_every", "export", "device", "dtype", "threads", "shard", "recompute", "compile", "adapter")
+        "checkpoint_every", "eval_every", "export", "device", "dtype", "threads", "shard", "recompute", "compile",
+        "attention", "adapter")
 
 
 def identity(config, examples, model_digest):
@@ -69,7 +70,7 @@ def run(config, group):
     """Train and export; returns (status, result values)."""
     import torch
 
-    from . import checkpoint, data, model, plan, weights
+    from . import checkpoint, data, folder, model, plan
     from .events import EventLog, Progress
     from .objective import Objective
     from .order import make_order
@@ -82,9 +83,9 @@ def run(config, group):
         events.drop_torn_line()
     loading = Progress(events if group.rank == 0 else None, "load", 3)
     tokenizer = ChatTokenizer(config.model_dir, config.template_date, config.thinking)
-    limit = data.length_limit(config.max_tokens, weights.read_config(config.model_dir))
+    limit = data.length_limit(config.max_tokens, folder.read_config(config.model_dir))
     examples, dropped = data.drop_long(data.read_examples(config.data, config.loss, tokenizer), limit)
-    same = identity(config, examples, weights.weights_digest(
+    same = identity(config, examples, folder.weights_digest(
         config.model_dir, config.init, config.seed, config.adapter))
     others = data.mismatched(examples, limit) if config.loss == "kto" else []
     beside = {id(example): other for example, other in zip(examples, others)}
@@ -97,9 +98,10 @@ def run(config, group):
     loading.add()
 
     order = make_order(train, config)
-    plan.fit_device(weights.read_config(config.model_dir), config, group, largest_batches(config, group, order))
+    plan.fit_device(folder.read_config(config.model_dir), config, group, largest_batches(config, group, order))
     policy = model.build(config.model_dir, group, getattr(torch, config.dtype), init=config.init,
-                         adapter=config.adapter, seed=config.seed, lora=config.lora, recompute=config.recompute, compiled=config.compile)
+                         adapter=config.adapter, seed=config.seed, lora=config.lora, recompute=config.recompute,
+                         compiler="inductor" if config.compile else None, attention_kind=config.attention)
     if len(tokenizer.tokenizer) > policy.model.config.vocab_size:
         raise invalid(f"model_dir: the tokenizer has {len(tokenizer.tokenizer)} tokens, "
                       f"the model only {policy.model.config.vocab_size}")

@@ -4,47 +4,18 @@ Every rank opens the safetensors files and reads only its slices, so that a rank
 sharded 70B model never holds more than its share.
 """
 
-import hashlib
-import json
 import os
 
 import torch
 
 from . import attention
 from .errors import invalid
+from .folder import read_config, weight_files
+from .lora import load_adapter
+from .parallel import local_rows
 
 # Decoders whose logits are head(backbone(ids)) and nothing else.
 FAMILIES = ("llama", "qwen2", "qwen3", "mistral")
-
-
-def read_config(model_dir):
-    path = os.path.join(model_dir, "config.json")
-    try:
-        with open(path, encoding="utf-8") as file:
-            return json.load(file)
-    except (OSError, ValueError) as error:
-        raise invalid(f"read {path}: {error}") from None
-
-
-def weight_files(model_dir):
-    """The safetensors files of the model, sorted by name."""
-    return sorted(name for name in os.listdir(model_dir)
-                  if name.endswith(".safetensors") and not name.startswith("adapter_"))
-
-
-def weights_digest(model_dir, init="weights", seed=0, adapter=None) -> str:
-    """SHA-256 that names the starting weights: config.json, safetensors and adapter, byte for byte."""
-    digest = hashlib.sha256(json.dumps(read_config(model_dir), sort_keys=True).encode())
-    if init == "random":
-        digest.update(f"random {seed}".encode())
-        return digest.hexdigest()
-    for name in weight_files(model_dir):
-        with open(os.path.join(model_dir, name), "rb") as file:
-            digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    for name in ("adapter_config.json", "adapter_model.safetensors") if adapter else ():
-        with open(os.path.join(adapter, name), "rb") as file:
-            digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    return digest.hexdigest()
 
 
 def empty_model(model_dir, dtype):
@@ -82,8 +53,6 @@ def load(model, model_dir, device, adapter=None):
     for lora.init_adapters.
     """
     from safetensors import safe_open
-
-    from .lora import load_adapter
 
     layers, scale = load_adapter(adapter) if adapter else ({}, 1.0)
     if not weight_files(model_dir):
@@ -129,14 +98,3 @@ def copy_slice(parameter, stored, name, adapter=None, scale=1.0):
             # Rounded as export.merge does it, so that both give the same model.
             rows = (rows.float() + scale * (low_out[first:last].float() @ low_in.float())).to(rows.dtype)
         local.copy_(rows)
-
-
-def local_rows(parameter):
-    """The rows [first, last) of a parameter that this rank holds."""
-    rows = parameter.shape[0]
-    for axis, placement in enumerate(getattr(parameter, "placements", ())):
-        if placement.is_shard():
-            size = -(-rows // parameter.device_mesh.size(axis))
-            first = min(rows, parameter.device_mesh.get_local_rank(axis) * size)
-            return first, min(rows, first + size)
-    return 0, rows

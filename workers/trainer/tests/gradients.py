@@ -16,7 +16,7 @@ from rpo_trainer.order import make_order
 from rpo_trainer.packing import LAYOUTS
 from rpo_trainer.parallel import Group, whole
 from rpo_trainer.trainer import Trainer
-from rpo_trainer.weights import local_rows
+from rpo_trainer.parallel import local_rows
 
 
 def grouped_examples(groups=4, responses=4, seed=0):

@@ -94,7 +94,7 @@ def test_the_gate_finds_a_defect_of_the_packed_pass(start, pairs_g3, kto_file, m
     good = start(file, "good", max_steps=1, **values)
     reference = [] if values["loss"] == "sft" else [good + "/reference.parquet"]
     if defect == "mask":  # responses see each other
-        def leak(spans, device, dtype, kind=packing.Span):
+        def leak(spans, device, way, kind=packing.Span):
             from rpo_trainer.attention import PieceSegments
             return PieceSegments([kind((span.prompt[0], span.prompt[1]), [(
                 span.prompt[0] + span.prompt[1], sum(fed for _, fed in span.responses))]) for span in spans], device)

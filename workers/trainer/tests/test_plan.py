@@ -6,7 +6,8 @@ import tiny
 
 from rpo_trainer import flops, plan
 from rpo_trainer.config import LoraConfig, TrainConfig
-from rpo_trainer.weights import empty_model, read_config
+from rpo_trainer.folder import read_config
+from rpo_trainer.weights import empty_model
 
 LLAMA = {"model_type": "llama", "architectures": ["LlamaForCausalLM"], "vocab_size": 128256, "rms_norm_eps": 1e-5,
          "rope_theta": 500000.0, "max_position_embeddings": 131072, "num_key_value_heads": 8}
@@ -126,3 +127,44 @@ def test_the_tiny_folders_have_the_sizes_that_their_config_says(base, tmp_path, 
 
     config = TrainConfig(model_dir=folder, data=["d"], out_dir="o", lora=LoraConfig(rank=4))
     check_names(add_adapters(model, config.lora), shapes, config)
+
+
+def write_index(folder, name, drop=(), more=()):
+    """The safetensors index of a model whose files are not there."""
+    shapes = flops.shapes_of(MODELS[name][0])
+    names = [key for key in shapes.parameters() if key not in drop] + list(more)
+    (folder / "model.safetensors.index.json").write_text(json.dumps({
+        "metadata": {"total_size": 2 * MODELS[name][1]},
+        "weight_map": {key: f"model-{number % 30 + 1:05d}-of-00030.safetensors" for number, key in enumerate(names)}}))
+
+
+def test_the_index_says_what_is_stored_without_the_files(model_of, capsys, tmp_path):
+    folder = model_of("llama-70b")
+    arguments = ("--model", folder, "--memory-gb", "1000")
+    assert run(capsys, 0, *arguments)[0]["stored_gb"] is None
+    write_index(tmp_path, "llama-70b")
+    printed = run(capsys, 0, *arguments)[0]
+    assert printed["stored_gb"] == 141.107 and printed["stored_files"] == 30
+
+
+def test_an_index_of_another_model_is_refused_by_the_name_that_differs(model_of, capsys, tmp_path):
+    folder = model_of("llama-8b")
+    write_index(tmp_path, "llama-8b", drop=["model.layers.31.mlp.up_proj.weight"])
+    told = run(capsys, 78, "--model", folder)[1]
+    assert "lacks model.layers.31.mlp.up_proj.weight" in told
+    write_index(tmp_path, "llama-8b", more=["model.layers.32.mlp.up_proj.weight", "model.layers.0.self_attn.rotary_emb.inv_freq"])
+    told = run(capsys, 78, "--model", folder)[1]
+    assert "names model.layers.32.mlp.up_proj.weight" in told and "such names" not in told
+
+
+def test_a_folder_of_one_file_is_known_by_its_header(base, capsys, tmp_path):
+    printed = run(capsys, 0, "--model", base)[0]
+    assert printed["stored_files"] == 1
+    assert printed["stored_gb"] == round(4 * printed["parameters"] / 1e9, 3)
+
+
+def test_shard_0_is_a_node(model_of, capsys, tmp_path):
+    path = tiny.write_config(tmp_path / "train.json", shard=0, dtype="bfloat16")
+    arguments = ("--model", model_of("llama-70b"), "--config", path, "--gpus", "16", "--gpu", "H200")
+    assert run(capsys, 0, *arguments)[0]["mesh"] == {"replicate": 1, "shard": 16}
+    assert run(capsys, 0, *arguments, "--gpus-per-node", "8")[0]["mesh"] == {"replicate": 2, "shard": 8}
