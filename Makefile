@@ -1,6 +1,7 @@
 # make quickstart   build everything, run the whole method on the bundled profiles
 # make test         all tests, fast ones first
 # make test-vllm    the client and the stages on a real vLLM (6 GB, 10 minutes)
+# make chaos        a drill of 50 disturbed runs; SEED=N plays one of them again
 # make bench        all benchmarks; each prints one JSON object as its last line
 # make build        bin/rpo, bin/rpo-local and the Python environment .venv
 
@@ -11,7 +12,7 @@ VLLM_VENV := .venv-vllm
 VLLM_FILES := workers/rpo/testdata/vllm
 ARGS ?=
 
-.PHONY: build quickstart test test-go test-local test-trainer test-end-to-end test-vllm tiny-model bench bench-rules bench-pairs bench-stage bench-sample clean
+.PHONY: build quickstart test test-go test-local test-trainer test-end-to-end test-vllm chaos tiny-model bench bench-rules bench-pairs bench-stage bench-sample clean
 
 build: bin/rpo bin/rpo-local $(VENV)/.ready
 
@@ -34,12 +35,18 @@ test-trainer: $(VENV)/.ready-test
 
 # The whole system against the real parts: kills, resume, bad input.
 test-end-to-end: build
-	go test -tags endtoend -count=1 -timeout 30m -v ./workers/rpo
+	go test -tags endtoend -count=1 -timeout 30m -p 1 -v ./workers/rpo ./workers/rpo/chaos
 
 # The client's acceptance suite, the stages and a LoRA hot-load on a vLLM that runs
 # on this machine's CPU. Not part of test: it needs x86-64 and an environment of 6 GB.
 test-vllm: build $(VLLM_VENV)/.ready
 	go test -tags 'endtoend vllm' -count=1 -timeout 40m -v -run '^TestVLLM$$' ./workers/rpo
+
+# Runs whose parts are killed, cut off and refused at seeded moments, 40 minutes at
+# most. SEED=N plays one run again, ARGS=--plan prints what would be broken.
+chaos: bin/rpo bin/rpo-local
+	@go build -o bin/chaos ./workers/rpo/chaos
+	@bin/chaos $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 # Makes the tiny model's weights and the bundled profiles again.
 tiny-model: build
