@@ -52,6 +52,8 @@ type ModelBase struct {
 type TrainingRecord struct {
 	Job  string    `json:"job"`
 	Base ModelBase `json:"base"`
+	// Init is the promoted version that training started from, "" for Base.
+	Init string `json:"init,omitempty"`
 	// Manifest is the URI of the manifest of rows and reference values, Table the
 	// table of the rows, DataHash the Hash of their objects: that of the data set's
 	// version that holds them.

@@ -84,6 +84,8 @@ func (in *PromoteModelInput) SetDefaults() { in.Gates.SetDefaults() }
 
 func (in *PromoteModelInput) Validate() error {
 	switch {
+	case in.Name == "":
+		return invalid("name", "is required: the name of the model that gets a version")
 	case !validName(in.Name):
 		return invalid("name", "%.100q is not a name of 1 to 64 letters, digits, '-', '_' or '.' that begins with a letter or digit", in.Name)
 	case in.Restore < 0:
@@ -130,3 +132,14 @@ type PromoteResult struct {
 	Outcomes   []GateOutcome `json:"outcomes,omitempty"`
 	Evaluation PromotedScore `json:"evaluation,omitzero"`
 }
+
+// PromoteStatus is the answer of the query `status` of a promotion.
+type PromoteStatus struct {
+	// Status is a Status constant, or StatusRefused.
+	Status string `json:"status"`
+	PromoteResult
+}
+
+// StatusRefused is of a promotion that ended without an error, and without a
+// version.
+const StatusRefused = "Refused"

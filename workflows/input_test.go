@@ -29,6 +29,7 @@ var required = map[string]map[string]any{
 	TrainModelName:         {"manifest": "s3://rpo/m"},
 	EvaluateModelName:      {"manifest": "s3://rpo/m", "trained_model": "s3://rpo/models/1"},
 	RefreshDatasetName:     {"source": "s3://rpo/profiles/"},
+	PromoteModelName:       {"name": "tiny", "model": "s3://rpo/model", "evaluation": "s3://rpo/evaluation"},
 }
 
 func names() []string { return slices.Sorted(maps.Keys(Inputs())) }
@@ -52,23 +53,28 @@ func TestBadInputIsRefusedAtOnceByEveryWorkflow(t *testing.T) {
 	}
 	for _, name := range names() {
 		cases := map[string]bad{
-			"an unknown field":        {with(t, name, "shards_in_flihgt", 3), []string{`unknown field "shards_in_flihgt"`, "shards_in_flight"}},
-			"a wrong type":            {with(t, name, "shards_in_flight", "four"), []string{`"shards_in_flight"`, "string"}},
-			"a number for a duration": {with(t, name, "heartbeat_timeout", 30), []string{`such as "30m"`}},
-			"an empty duration":       {with(t, name, "heartbeat_timeout", ""), []string{`such as "30m"`}},
-			"a tiny duration":         {with(t, name, "heartbeat_timeout", "1ms"), []string{`field "heartbeat_timeout"`, "1s"}},
-			"too many in flight":      {with(t, name, "shards_in_flight", 501), []string{`field "shards_in_flight"`, "501", "500"}},
-			"negative in flight":      {with(t, name, "shards_in_flight", -1), []string{`field "shards_in_flight"`, "-1"}},
-			"a fraction above 1":      {with(t, name, "max_failed_fraction", 1.5), []string{`field "max_failed_fraction"`, "1.5"}},
-			"a fractional generation": {with(t, name, "generation", 0.5), []string{`"generation"`, "number"}},
-			"an array":                {json.RawMessage(`["s3://rpo/m"]`), []string{"array"}},
-			"a string":                {json.RawMessage(`"s3://rpo/m"`), []string{"string"}},
-			"two values":              {json.RawMessage(`{} {}`), []string{"more than one"}},
-			"malformed JSON":          {json.RawMessage(`{"manifest": }`), []string{"malformed JSON at byte"}},
-			"no input":                {nil, []string{"is required"}},
-			"nothing":                 {json.RawMessage(``), []string{"is required"}},
-			"null":                    {json.RawMessage(`null`), []string{"is required"}},
-			"an empty object":         {json.RawMessage(`{}`), []string{"is required"}},
+			"an unknown field": {with(t, name, "unheard_of", 3), []string{`unknown field "unheard_of"`, "known fields are"}},
+			"an array":         {json.RawMessage(`["s3://rpo/m"]`), []string{"array"}},
+			"a string":         {json.RawMessage(`"s3://rpo/m"`), []string{"string"}},
+			"two values":       {json.RawMessage(`{} {}`), []string{"more than one"}},
+			"malformed JSON":   {json.RawMessage(`{"manifest": }`), []string{"malformed JSON at byte"}},
+			"no input":         {nil, []string{"is required"}},
+			"nothing":          {json.RawMessage(``), []string{"is required"}},
+			"null":             {json.RawMessage(`null`), []string{"is required"}},
+			"an empty object":  {json.RawMessage(`{}`), []string{"is required"}},
+		}
+		if knows(name, "shards_in_flight") {
+			maps.Copy(cases, map[string]bad{
+				"a misspelt field":        {with(t, name, "shards_in_flihgt", 3), []string{`unknown field "shards_in_flihgt"`, "shards_in_flight"}},
+				"a wrong type":            {with(t, name, "shards_in_flight", "four"), []string{`"shards_in_flight"`, "string"}},
+				"a number for a duration": {with(t, name, "heartbeat_timeout", 30), []string{`such as "30m"`}},
+				"an empty duration":       {with(t, name, "heartbeat_timeout", ""), []string{`such as "30m"`}},
+				"a tiny duration":         {with(t, name, "heartbeat_timeout", "1ms"), []string{`field "heartbeat_timeout"`, "1s"}},
+				"too many in flight":      {with(t, name, "shards_in_flight", 501), []string{`field "shards_in_flight"`, "501", "500"}},
+				"negative in flight":      {with(t, name, "shards_in_flight", -1), []string{`field "shards_in_flight"`, "-1"}},
+				"a fraction above 1":      {with(t, name, "max_failed_fraction", 1.5), []string{`field "max_failed_fraction"`, "1.5"}},
+				"a fractional generation": {with(t, name, "generation", 0.5), []string{`"generation"`, "number"}},
+			})
 		}
 		for field := range required[name] {
 			in := maps.Clone(required[name])

@@ -18,6 +18,7 @@ const (
 	TrainModelName         = "TrainModel"
 	EvaluateModelName      = "EvaluateModel"
 	RefreshDatasetName     = "RefreshDataset"
+	PromoteModelName       = "PromoteModel"
 )
 
 // Activity types. Each is the method's own name.
@@ -44,6 +45,7 @@ const (
 	compareArms      = "CompareArms"
 	writeReport      = "WriteReport"
 	findNewProfiles  = "FindNewProfiles"
+	promoteModel     = "PromoteModel"
 )
 
 // Task queues, one per resource class.

@@ -21,6 +21,7 @@ import (
 	"rpo/activities/judge"
 	"rpo/activities/pair"
 	"rpo/activities/profile"
+	"rpo/activities/promote"
 	"rpo/activities/reference"
 	"rpo/activities/refresh"
 	"rpo/activities/report"
@@ -32,7 +33,7 @@ import (
 
 // real are the structs whose methods a worker registers.
 var real = []any{&store.Activities{}, &chat.Activities{}, &profile.Activities{}, &dialogue.Activities{}, &sample.Activities{}, &judge.Activities{}, &reverse.Activities{},
-	&pair.Activities{}, &reference.Activities{}, &train.Activities{}, &evaluate.Activities{}, &refresh.Activities{}, &report.Activities{}}
+	&pair.Activities{}, &reference.Activities{}, &train.Activities{}, &evaluate.Activities{}, &refresh.Activities{}, &promote.Activities{}, &report.Activities{}}
 
 // methods are the activities of the real structs by name, without their receivers.
 func methods() map[string]reflect.Type {
@@ -109,6 +110,7 @@ func TestWorkflowsPassActivitiesWhatTheyTakeAndCallAllOfThem(t *testing.T) {
 	}
 	note(try(t, newWorld(2, nil), RunPipelineName, object(pipelineInput)))
 	note(try(t, newWorld(2, nil), RefreshDatasetName, object(refreshInput)))
+	note(try(t, newWorld(1, nil), PromoteModelName, object(promoteInput)))
 	for _, name := range []string{GenerateProfilesName, BuildDialoguesName} {
 		note(try(t, newWorld(2, nil), name, object("%s}", stagesOfShards[name].input)))
 	}
@@ -145,7 +147,7 @@ func TestThePublicNamesAreTheDocumentedOnes(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", prefix, got, want)
 		}
 	}
-	want := []string{"BuildDialogues", "BuildPairs", "ComputeReference", "EvaluateModel", "GenerateProfiles", "JudgeResponses", "RefreshDataset", "ReverseConstraints", "RunPipeline", "SampleResponses", "TrainModel"}
+	want := []string{"BuildDialogues", "BuildPairs", "ComputeReference", "EvaluateModel", "GenerateProfiles", "JudgeResponses", "PromoteModel", "RefreshDataset", "ReverseConstraints", "RunPipeline", "SampleResponses", "TrainModel"}
 	if got := names(); !slices.Equal(got, want) {
 		t.Errorf("workflows %v, want %v", got, want)
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
@@ -59,6 +60,7 @@ func recordings() []recording {
 		{file: "ComputeReference", workflow: ComputeReferenceName, input: `{"manifest":"m"}`, world: newWorld(1, nil)},
 		{file: "TrainModel", workflow: TrainModelName, input: `{"manifest":"m"}`, world: newWorld(1, nil)},
 		{file: "EvaluateModel", workflow: EvaluateModelName, input: `{"manifest":"m","trained_model":"m"}`, world: newWorld(2, nil)},
+		{file: "PromoteModel", workflow: PromoteModelName, input: promoteInput, world: newWorld(1, nil)},
 		{file: "RefreshDataset", workflow: RefreshDatasetName, input: refreshInput, world: refreshed(2)},
 		{file: "RefreshDataset-gave-way", workflow: RefreshDatasetName, input: `{"source":"s3://rpo/incoming/","park_timeout":"1m"}`,
 			world: unmended, scheduled: true, ends: func(err error) bool { return temporal.IsCanceledError(err) }},
@@ -128,9 +130,9 @@ func signalSkip(ctx context.Context, c client.Client, run client.WorkflowRun, _ 
 	return c.SignalWorkflow(ctx, run.GetID(), "", UpdateSkipFailed, nil)
 }
 
-// record runs every recording on a local server and keeps the histories under
-// this release.
-func record() error {
+// record runs every recording whose name begins so on a local server and keeps the
+// histories under this release.
+func record(prefix string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute)
 	defer cancel()
 	server, err := testsuite.StartDevServer(ctx, testsuite.DevServerOptions{ExistingPath: "../bin/rpo-local", Stderr: os.Stderr,
@@ -141,7 +143,7 @@ func record() error {
 	folder := filepath.Join("testdata", "replay", "v"+schemas.CodeVersion)
 	err = os.MkdirAll(folder, 0o755)
 	for _, r := range recordings() {
-		if err == nil {
+		if err == nil && strings.HasPrefix(r.file, prefix) {
 			if err = r.run(ctx, server.Client(), folder); err != nil {
 				err = fmt.Errorf("record %s: %w", r.file, err)
 			}

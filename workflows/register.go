@@ -21,6 +21,7 @@ func Register(w worker.WorkflowRegistry) {
 		TrainModelName:         strict(TrainModel),
 		EvaluateModelName:      strict(EvaluateModel),
 		RefreshDatasetName:     strict(RefreshDataset),
+		PromoteModelName:       strict(PromoteModel),
 	} {
 		w.RegisterWorkflowWithOptions(run, workflow.RegisterOptions{Name: name})
 	}
@@ -40,5 +41,6 @@ func Inputs() map[string]schemas.Input {
 		TrainModelName:         &schemas.TrainModelInput{},
 		EvaluateModelName:      &schemas.EvaluateModelInput{},
 		RefreshDatasetName:     &schemas.RefreshDatasetInput{},
+		PromoteModelName:       &schemas.PromoteModelInput{},
 	}
 }

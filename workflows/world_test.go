@@ -15,6 +15,7 @@ import (
 	"rpo/activities/judge"
 	"rpo/activities/pair"
 	"rpo/activities/profile"
+	"rpo/activities/promote"
 	"rpo/activities/reference"
 	"rpo/activities/refresh"
 	"rpo/activities/report"
@@ -337,6 +338,9 @@ func (w *world) activities() map[string]any {
 		},
 		findNewProfiles: func(_ context.Context, in refresh.FindInput) (schemas.FoundProfiles, error) {
 			return w.find(in), w.call(findNewProfiles)
+		},
+		promoteModel: func(_ context.Context, in promote.Input) (schemas.PromoteResult, error) {
+			return w.promote(in), w.call(promoteModel)
 		},
 		referencePairs: func(_ context.Context, in reference.Input) (schemas.StageResult, error) {
 			return w.process("reference", in.Job), w.call(referencePairs)

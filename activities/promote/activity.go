@@ -5,8 +5,6 @@ import (
 	"slices"
 	"strings"
 
-	"go.temporal.io/sdk/activity"
-
 	"rpo/activities/evaluate"
 	"rpo/activities/store"
 	"rpo/activities/train"
@@ -36,7 +34,6 @@ func (a *Activities) PromoteModel(ctx context.Context, in Input) (schemas.Promot
 		return schemas.PromoteResult{}, err
 	}
 	for {
-		activity.RecordHeartbeat(ctx)
 		versions, err := a.versions(ctx, in.Name)
 		if err != nil {
 			return schemas.PromoteResult{}, err
@@ -71,7 +68,6 @@ func (a *Activities) PromoteModel(ctx context.Context, in Input) (schemas.Promot
 // does it once: a retry finds what the attempt before wrote.
 func (a *Activities) restore(ctx context.Context, in Input) (schemas.PromoteResult, error) {
 	for {
-		activity.RecordHeartbeat(ctx)
 		versions, err := a.versions(ctx, in.Name)
 		if err != nil {
 			return schemas.PromoteResult{}, err
@@ -164,7 +160,6 @@ func (a *Activities) dataset(ctx context.Context, name string, t schemas.Trainin
 		return "", 0, err
 	}
 	for _, n := range slices.Backward(numbers) {
-		activity.RecordHeartbeat(ctx)
 		v, err := store.Version(ctx, a.Store, name, n)
 		if err != nil {
 			return "", 0, err

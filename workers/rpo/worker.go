@@ -22,6 +22,7 @@ import (
 	"rpo/activities/judge"
 	"rpo/activities/pair"
 	"rpo/activities/profile"
+	"rpo/activities/promote"
 	"rpo/activities/reference"
 	"rpo/activities/refresh"
 	"rpo/activities/report"
@@ -225,6 +226,7 @@ func activities(c config, s store.Store, m chat.Models, namespace string) []any 
 		&train.Activities{Store: s, Node: node},
 		&evaluate.Activities{Store: s, Models: m},
 		&refresh.Activities{Store: s},
+		&promote.Activities{Store: s},
 		&report.Activities{Store: s, UI: c.UI, Namespace: namespace},
 	}
 }
