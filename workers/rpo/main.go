@@ -36,6 +36,7 @@ var commands = []command{
 	{"retry", "[--query QUERY] [--rate 20] [--error-type TYPE]... [--endpoint NAME] [--dry-run]", "have parked runs work on their failed shards again", retryCommand},
 	{"quarantine", "list|export|requeue|merge MANIFEST|JOB [FILE] [--error-type TYPE]... [--since AGE] [--input FILE]", "look at the rows that a stage set aside and bring them back", quarantineCommand},
 	{"dataset", "list|show|pin|unpin|export [NAME] [VERSION] [--version N] [--format parquet|jsonl] [--to DIR]", "look at data sets, keep versions from collection, write them as folders", datasetCommand},
+	{"model", "list|show|export [NAME[@VERSION]] [--part adapter|merged|gguf] [--to DIR]", "look at promoted models and write their files as a folder", modelCommand},
 	{"schedule", "apply FILE | list [--check] | trigger|pause|unpause|backfill|delete ID", "keep schedules as a file says, and see how fresh they are", scheduleCommand},
 	{"verify", "[--profile NAME] [--summary] [FILE|-]", "judge JSON lines by rule", verifyCommand},
 	{"pairs", "--sysbench FILE...", "count the training pairs of published verdicts", pairsCommand},
