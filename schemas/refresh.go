@@ -109,6 +109,9 @@ type FoundProfiles struct {
 	// lists the first. They are looked at again by every refresh until mended.
 	Refused      int             `json:"refused,omitempty"`
 	RefusedFirst []RefusedObject `json:"refused_first,omitempty"`
+	// Forgotten counts the source's profiles that `rpo dataset forget` removed: they
+	// do not come back.
+	Forgotten int `json:"forgotten,omitempty"`
 }
 
 // RefusedObject is an object of a source that holds no profiles as it is.

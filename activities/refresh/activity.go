@@ -45,10 +45,14 @@ func (a *Activities) FindNewProfiles(ctx context.Context, in FindInput) (schemas
 		mark, out.Anew = schemas.Watermark{}, true
 	}
 	f := newFinder(a.Store, mark)
+	if f.buried, err = store.GetForgotten(ctx, a.Store); err != nil {
+		return out, err
+	}
 	if err := f.read(ctx, in.Source, in.EvalFraction); err != nil {
 		return out, err
 	}
 	out.Unchanged, out.Refused, out.RefusedFirst = f.unchanged, f.refused, f.refusedFirst
+	out.Forgotten = f.forgotten
 	found := f.found()
 	if !slices.ContainsFunc(found.Profiles, func(p schemas.Profile) bool { return p.Split == schemas.SplitTrain }) {
 		out.Waiting, out.Anew = int64(len(found.Profiles)), false
@@ -100,10 +104,13 @@ type finder struct {
 	// objects has the consumed version of each object, rows the consumed profiles.
 	objects map[string]string
 	rows    map[string]bool
+	// buried are the profiles that must not come back.
+	buried store.Forgotten
 
 	fresh        map[string]schemas.Profile
 	turns        []schemas.Turn
 	unchanged    int
+	forgotten    int
 	refused      int
 	refusedFirst []schemas.RefusedObject
 }
@@ -130,6 +137,10 @@ func (f *finder) read(ctx context.Context, source string, evalFraction float64) 
 func (f *finder) take(profiles []schemas.Profile, turns []schemas.Turn) {
 	here := map[string]bool{}
 	for _, p := range profiles {
+		if f.buried.Profile(p) {
+			f.forgotten++
+			continue
+		}
 		if _, doubled := f.fresh[p.ProfileID]; !doubled && !f.rows[p.ProfileID] {
 			f.fresh[p.ProfileID], here[p.ProfileID] = p, true
 		}

@@ -78,6 +78,9 @@ func GetManifest(ctx context.Context, s Store, uri string) (schemas.Manifest, er
 		return schemas.Manifest{}, err
 	}
 	data, err := s.Get(ctx, key)
+	if err != nil && schemas.TypeOf(err) == schemas.NotFound {
+		return schemas.Manifest{}, whereTo(ctx, s, key, err)
+	}
 	if err != nil {
 		return schemas.Manifest{}, err
 	}
