@@ -153,7 +153,7 @@ func (r *stageRun) raise(to schemas.BudgetOptions) {
 	r.p.Raised = &raised
 	switch {
 	case r.exhausted == "":
-	case r.status == schemas.StatusNeedsAttention:
+	case r.status == schemas.StatusNeedsAttention && !r.holding:
 		r.decision = UpdateRaiseBudget
 	default:
 		r.inTime = true

@@ -36,8 +36,8 @@ func (r *stageRun) fail(shard int, errorType, message string) {
 // record writes failures to the log, in batches that fit a payload.
 func (r *stageRun) record(ctx workflow.Context) error {
 	for batch := range slices.Chunk(r.unrecorded, maxFailures) {
-		err := workflow.ExecuteActivity(withRecords(ctx, fmt.Sprintf("record %d failed shards", len(batch))), recordFailures,
-			store.RecordFailuresInput{FailureLog: r.failures(), Batch: r.p.Batches, Failures: batch}).Get(ctx, nil)
+		err := r.keep(ctx, fmt.Sprintf("record %d failed shards", len(batch)), recordFailures,
+			store.RecordFailuresInput{FailureLog: r.failures(), Batch: r.p.Batches, Failures: batch}, nil)
 		if err != nil {
 			return err
 		}
@@ -117,9 +117,9 @@ func (r *stageRun) selectFailed(ctx workflow.Context) error {
 	}
 	r.p.HeartbeatTimeout = cmp.Or(retry.HeartbeatTimeout, r.p.HeartbeatTimeout)
 	var out store.SelectFailedResult
-	err := workflow.ExecuteActivity(withRecords(ctx, "select failed shards"), selectFailed, store.SelectFailedInput{
+	err := r.keep(ctx, "select failed shards", selectFailed, store.SelectFailedInput{
 		FailureLog: r.failures(), Retried: r.p.RetryNext, Shards: retry.Shards, Types: retry.ErrorTypes, First: maxFailures,
-	}).Get(ctx, &out)
+	}, &out)
 	if err != nil {
 		return err
 	}

@@ -53,7 +53,7 @@ func RefreshDataset(ctx workflow.Context, in schemas.RefreshDatasetInput) (schem
 	if upsertErr := workflow.UpsertTypedSearchAttributes(ctx, AttributeStatus.ValueSet(r.status.Status)); err == nil {
 		err = upsertErr
 	}
-	if err != nil && r.gaveWay {
+	if err != nil && (r.gaveWay || !r.giveWay.IsZero() && isOutage(err)) {
 		// Ended as cancelled, not as failed: a schedule that pauses on failure would
 		// keep silent on the nights after. What was done so far goes with it.
 		return r.out, temporal.NewCanceledError(err.Error(), r.out)
@@ -84,9 +84,10 @@ func (r *refreshRun) run(ctx workflow.Context) error {
 	if r.out.New == 0 {
 		return nil
 	}
-	// Every endpoint is checked before the first stage writes anything.
+	// Every endpoint is checked before the first stage writes anything. One that is
+	// out for now is none's mistake: the stage that calls it waits for it.
 	for _, e := range [][2]string{{in.Endpoint, in.Model}, {in.JudgeEndpoint, in.JudgeModel}, {in.ReverseEndpoint, in.ReverseModel}} {
-		if _, err := describe(ctx, e[0], e[1], ""); err != nil {
+		if _, err := describe(ctx, e[0], e[1], ""); err != nil && !isOutage(err) {
 			return err
 		}
 	}

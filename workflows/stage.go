@@ -62,7 +62,7 @@ func (s stage) run(ctx workflow.Context, in schemas.StageInput) (schemas.StageRe
 	}
 	out, err := r.shards(ctx)
 	if err == nil && s.then != nil {
-		err = s.then(out)
+		err = r.insist(ctx, "finish stage "+s.name, func() error { return s.then(out) })
 	}
 	if workflow.IsContinueAsNewError(err) {
 		return out, err
@@ -119,6 +119,8 @@ type stageRun struct {
 	// it is parked.
 	decision, reason string
 	retry            schemas.RetryFailed
+	// holding says that it needs attention since it cannot go on at all.
+	holding bool
 	// ends is when the stage will end as far as could be told when it was last shown,
 	// made the manifest of a stage that ended.
 	ends, made string
@@ -130,14 +132,18 @@ type stageRun struct {
 }
 
 func (r *stageRun) open(ctx workflow.Context) error {
-	config, err := r.config()
+	var config any
+	err := r.insist(ctx, "look at the models", func() (err error) {
+		config, err = r.config()
+		return err
+	})
 	if err != nil {
 		return err
 	}
 	var opened store.OpenStageResult
-	err = workflow.ExecuteActivity(withRecords(ctx, "open stage "+r.name), openStage, store.OpenStageInput{
+	err = r.keep(ctx, "open stage "+r.name, openStage, store.OpenStageInput{
 		Stage: r.name, Manifest: r.in.Manifest, Split: r.split, Needs: r.needs, Config: config, Generation: r.in.Generation,
-	}).Get(ctx, &opened)
+	}, &opened)
 	if err != nil {
 		return err
 	}
@@ -157,7 +163,7 @@ func (r *stageRun) page(ctx workflow.Context) error {
 	}
 	if *next < all {
 		var page store.ListShardsResult
-		err := workflow.ExecuteActivity(withRecords(ctx, fmt.Sprintf("list %s from %d", what, *next)), listShards, in).Get(ctx, &page)
+		err := r.keep(ctx, fmt.Sprintf("list %s from %d", what, *next), listShards, in, &page)
 		if err != nil {
 			return err
 		}
@@ -293,7 +299,7 @@ func (r *stageRun) close(ctx workflow.Context) (schemas.StageResult, error) {
 		round := r.failures()
 		in.Failed = &round
 	}
-	if err := workflow.ExecuteActivity(withRecords(ctx, "close stage "+r.name), closeStage, in).Get(ctx, &out); err != nil {
+	if err := r.keep(ctx, "close stage "+r.name, closeStage, in, &out); err != nil {
 		return out, err
 	}
 	out.Reused = r.p.Reused

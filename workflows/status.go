@@ -128,6 +128,10 @@ func (r *stageRun) mayDecide(update string, how schemas.RetryFailed) error {
 		return refuse("has just been told %s", r.decision)
 	case r.status != schemas.StatusNeedsAttention:
 		return refuse("is %s: only a stage that needs attention takes this", r.status)
+	case r.holding:
+		if err := r.mayDecideHeld(update, how); err != nil {
+			return refuse("%w", err)
+		}
 	case r.exhausted != "" && update == UpdateRetryFailed:
 		return refuse("has reached its budget: send %s, %s or %s", UpdateRaiseBudget, UpdateSkipFailed, UpdateStop)
 	case how.Endpoint != "" && r.endpoint == nil:
