@@ -150,7 +150,7 @@ func TestEveryQueryUpdateAndSignalIsDescribed(t *testing.T) {
 	for _, name := range names() {
 		t.Run(name, func(t *testing.T) {
 			var env *testsuite.TestWorkflowEnvironment
-			try(t, newWorld(2, nil), name, required[name], func(e *testsuite.TestWorkflowEnvironment) { env = e })
+			try(t, newWorld(2, nil), name, required[name], func(e *testsuite.TestWorkflowEnvironment) { env = e }, endsPool(name))
 			v, err := env.QueryWorkflow("__temporal_workflow_metadata")
 			if err != nil {
 				t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 
 	commonpb "go.temporal.io/api/common/v1"
 	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 
@@ -29,6 +30,7 @@ var required = map[string]map[string]any{
 	TrainModelName:         {"manifest": "s3://rpo/m"},
 	EvaluateModelName:      {"manifest": "s3://rpo/m", "trained_model": "s3://rpo/models/1"},
 	RefreshDatasetName:     {"source": "s3://rpo/profiles/"},
+	ManageNodePoolName:     {},
 	PromoteModelName:       {"name": "tiny", "model": "s3://rpo/model", "evaluation": "s3://rpo/evaluation"},
 }
 
@@ -52,6 +54,9 @@ func TestBadInputIsRefusedAtOnceByEveryWorkflow(t *testing.T) {
 		says  []string
 	}
 	for _, name := range names() {
+		if name == ManageNodePoolName {
+			continue // it needs no input and has none of a run's options
+		}
 		cases := map[string]bad{
 			"an unknown field": {with(t, name, "unheard_of", 3), []string{`unknown field "unheard_of"`, "known fields are"}},
 			"an array":         {json.RawMessage(`["s3://rpo/m"]`), []string{"array"}},
@@ -182,8 +187,8 @@ func TestTheRequiredFieldsAloneAreAnInputOfEveryWorkflow(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tr := try(t, newWorld(2, nil), name, json.RawMessage(data))
-		if tr.err != nil {
+		tr := try(t, newWorld(2, nil), name, json.RawMessage(data), endsPool(name))
+		if tr.err != nil && !temporal.IsCanceledError(tr.err) {
 			t.Errorf("%s: %v", name, tr.err)
 		}
 	}

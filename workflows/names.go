@@ -18,6 +18,7 @@ const (
 	TrainModelName         = "TrainModel"
 	EvaluateModelName      = "EvaluateModel"
 	RefreshDatasetName     = "RefreshDataset"
+	ManageNodePoolName     = "ManageNodePool"
 	PromoteModelName       = "PromoteModel"
 )
 
@@ -45,6 +46,10 @@ const (
 	compareArms      = "CompareArms"
 	writeReport      = "WriteReport"
 	findNewProfiles  = "FindNewProfiles"
+	openGang         = "OpenGang"
+	requestNodes     = "RequestNodes"
+	returnNodes      = "ReturnNodes"
+	findGoneHolders  = "FindGoneHolders"
 	promoteModel     = "PromoteModel"
 )
 
@@ -56,6 +61,12 @@ const (
 	QueueGPU       = "rpo-gpu"
 )
 
+// HostQueue is the queue of one host of a pool: one node of a gang at a time.
+func HostQueue(host string) string { return QueueGPU + "-" + host }
+
+// PoolQueue is the queue that all hosts of a pool serve, for a look at a model.
+func PoolQueue(pool string) string { return "rpo-pool-" + pool }
+
 // Queries, and updates with signals of the same names.
 const (
 	QueryStatus       = "status"
@@ -65,6 +76,19 @@ const (
 	UpdateRaiseBudget = "raise_budget"
 	UpdatePause       = "pause"
 	UpdateResume      = "resume"
+	UpdateDrain       = "drain"
+	UpdateUndrain     = "undrain"
+	UpdateEvict       = "evict"
+	UpdateRelease     = "release"
+)
+
+// Signals between a pool and those who use it.
+const (
+	SignalRegisterNode = "register_node"
+	SignalNodeLeaves   = "node_leaves"
+	SignalLeaseNodes   = "lease_nodes"
+	SignalReleaseNodes = "release_nodes"
+	SignalNodesLeased  = "nodes_leased"
 )
 
 // Search attributes.

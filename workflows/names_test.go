@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
@@ -20,6 +21,7 @@ import (
 	"rpo/activities/evaluate"
 	"rpo/activities/judge"
 	"rpo/activities/pair"
+	nodepool "rpo/activities/pool"
 	"rpo/activities/profile"
 	"rpo/activities/promote"
 	"rpo/activities/reference"
@@ -33,7 +35,7 @@ import (
 
 // real are the structs whose methods a worker registers.
 var real = []any{&store.Activities{}, &chat.Activities{}, &profile.Activities{}, &dialogue.Activities{}, &sample.Activities{}, &judge.Activities{}, &reverse.Activities{},
-	&pair.Activities{}, &reference.Activities{}, &train.Activities{}, &evaluate.Activities{}, &refresh.Activities{}, &promote.Activities{}, &report.Activities{}}
+	&pair.Activities{}, &reference.Activities{}, &train.Activities{}, &evaluate.Activities{}, &refresh.Activities{}, &promote.Activities{}, &report.Activities{}, &nodepool.Activities{}}
 
 // methods are the activities of the real structs by name, without their receivers.
 func methods() map[string]reflect.Type {
@@ -118,6 +120,10 @@ func TestWorkflowsPassActivitiesWhatTheyTakeAndCallAllOfThem(t *testing.T) {
 	note(try(t, w, JudgeResponsesName, object(`{"manifest":"m","judge_endpoint":"judge","calibrate":true}`), func(env *testsuite.TestWorkflowEnvironment) {
 		later(env, 1, func() { env.UpdateWorkflow(UpdateRetryFailed, "", &decisions{}) })
 	}))
+	idle := try(t, newWorld(1, nil), ManageNodePoolName, object(`{}`), endsPool(ManageNodePoolName), func(env *testsuite.TestWorkflowEnvironment) {
+		env.RegisterDelayedCallback(func() { env.SignalWorkflow(SignalLeaseNodes, object(`{"holder":"h","want":1}`)) }, time.Second)
+	})
+	calls = append(calls, idle.seen.activities...)
 	called := map[string]bool{}
 	for _, c := range calls {
 		called[c.name] = true
@@ -141,13 +147,14 @@ func TestThePublicNamesAreTheDocumentedOnes(t *testing.T) {
 	for prefix, want := range map[string][]string{
 		"Queue":  {"rpo", "rpo-gpu", "rpo-io", "rpo-llm"},
 		"Query":  {"status"},
-		"Update": {"pause", "raise_budget", "resume", "retry_failed", "skip_failed", "stop"},
+		"Update": {"drain", "evict", "pause", "raise_budget", "release", "resume", "retry_failed", "skip_failed", "stop", "undrain"},
+		"Signal": {"lease_nodes", "node_leaves", "nodes_leased", "register_node", "release_nodes"},
 	} {
 		if got := constants(t, prefix); !slices.Equal(got, want) {
 			t.Errorf("%s: got %v, want %v", prefix, got, want)
 		}
 	}
-	want := []string{"BuildDialogues", "BuildPairs", "ComputeReference", "EvaluateModel", "GenerateProfiles", "JudgeResponses", "PromoteModel", "RefreshDataset", "ReverseConstraints", "RunPipeline", "SampleResponses", "TrainModel"}
+	want := []string{"BuildDialogues", "BuildPairs", "ComputeReference", "EvaluateModel", "GenerateProfiles", "JudgeResponses", "ManageNodePool", "PromoteModel", "RefreshDataset", "ReverseConstraints", "RunPipeline", "SampleResponses", "TrainModel"}
 	if got := names(); !slices.Equal(got, want) {
 		t.Errorf("workflows %v, want %v", got, want)
 	}

@@ -21,6 +21,7 @@ func Register(w worker.WorkflowRegistry) {
 		TrainModelName:         strict(TrainModel),
 		EvaluateModelName:      strict(EvaluateModel),
 		RefreshDatasetName:     strict(RefreshDataset),
+		ManageNodePoolName:     strict(ManageNodePool),
 		PromoteModelName:       strict(PromoteModel),
 	} {
 		w.RegisterWorkflowWithOptions(run, workflow.RegisterOptions{Name: name})
@@ -41,6 +42,7 @@ func Inputs() map[string]schemas.Input {
 		TrainModelName:         &schemas.TrainModelInput{},
 		EvaluateModelName:      &schemas.EvaluateModelInput{},
 		RefreshDatasetName:     &schemas.RefreshDatasetInput{},
+		ManageNodePoolName:     &schemas.ManageNodePoolInput{},
 		PromoteModelName:       &schemas.PromoteModelInput{},
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"rpo/activities/evaluate"
 	"rpo/activities/judge"
 	"rpo/activities/pair"
+	nodepool "rpo/activities/pool"
 	"rpo/activities/profile"
 	"rpo/activities/promote"
 	"rpo/activities/reference"
@@ -58,6 +59,8 @@ type world struct {
 	retried map[string][]int
 	// found is what a source has that is new.
 	found schemas.FoundProfiles
+	// gone are the workflows that have ended.
+	gone map[string]bool
 	// real are activities that stand in for those of the world.
 	real map[string]any
 }
@@ -349,6 +352,19 @@ func (w *world) activities() map[string]any {
 			accuracy := 0.75
 			return schemas.TrainResult{StageResult: w.process("train", in.Job), Model: "s3://rpo/models/1", TrainSteps: 12,
 				LossFirst: 0.77096, LossLast: 0.5, RewardAccuracy: &accuracy, PairsTrain: 38, PairsHeldOut: 4}, w.call(trainPolicy)
+		},
+		openGang: func(_ context.Context, in train.OpenGangInput) (train.Place, error) {
+			return train.Place{Attempt: 1, Master: in.Address, Port: 29500}, w.call(openGang)
+		},
+		requestNodes: func(_ context.Context, in nodepool.LeaseInput) error { return w.call(requestNodes) },
+		returnNodes:  func(_ context.Context, in nodepool.ReleaseInput) error { return w.call(returnNodes) },
+		findGoneHolders: func(_ context.Context, in nodepool.FindGoneInput) (gone []schemas.ReleaseNodes, err error) {
+			for _, h := range in.Holders {
+				if w.gone[h.Holder] {
+					gone = append(gone, h)
+				}
+			}
+			return gone, w.call(findGoneHolders)
 		},
 		compareArms: func(context.Context, string) (schemas.EvaluationResult, error) {
 			out := schemas.EvaluationResult{Base: 0.61, Trained: 0.84, Verdicts: 300, Profiles: 24, Difference: 0.23, CI95: [2]float64{0.18, 0.28}}

@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"time"
 
@@ -32,6 +31,8 @@ type Input struct {
 	// Manifest lists pairs and reference values.
 	Manifest string `json:"manifest"`
 	schemas.TrainOptions
+	// Gang is the host's place among several, null for a host alone.
+	Gang *Place `json:"gang,omitempty"`
 }
 
 // result is the trainer's result file.
@@ -53,7 +54,9 @@ const stage = "train"
 const saveGrace = 5 * time.Minute
 
 // TrainPolicy trains one model and commits its files. It goes on from the job's
-// last committed checkpoint, local or stored, whichever is newer.
+// last committed checkpoint, local or stored, whichever is newer. In a gang it
+// supervises one host's ranks, goes on from the checkpoint that its place names,
+// and only host 0 commits and returns a result.
 func (a *Activities) TrainPolicy(ctx context.Context, in Input) (schemas.TrainResult, error) {
 	if r, ok, err := store.Committed(ctx, a.Store, in.Job, stage, 0); err != nil || ok {
 		if err != nil {
@@ -61,7 +64,7 @@ func (a *Activities) TrainPolicy(ctx context.Context, in Input) (schemas.TrainRe
 		}
 		return a.load(ctx, r, 1)
 	}
-	dir, release, err := a.Node.Claim(stage, in.Job)
+	dir, release, err := a.Node.Claim(stage, in.Gang.folder(in.Job))
 	if err != nil {
 		return schemas.TrainResult{}, err
 	}
@@ -80,11 +83,17 @@ func (a *Activities) TrainPolicy(ctx context.Context, in Input) (schemas.TrainRe
 	if err := a.run(ctx, in, c, dir); err != nil {
 		return schemas.TrainResult{}, err
 	}
+	if !in.Gang.Leads() {
+		return schemas.TrainResult{}, nil
+	}
 	var res result
 	if found, err := readJSON(filepath.Join(c.OutDir, "result.json"), &res); err != nil || !found {
 		return schemas.TrainResult{}, schemas.Errorf(schemas.Internal, "the trainer left no result: see %s", filepath.Join(dir, "log"))
 	}
 	if err := statusError(res, dir); err != nil {
+		return schemas.TrainResult{}, err
+	}
+	if err := in.Gang.Fence(ctx, a.Store, in.Job); err != nil {
 		return schemas.TrainResult{}, err
 	}
 	r, err := a.commit(ctx, in, m, res, c.OutDir)
@@ -132,7 +141,12 @@ func (a *Activities) prepare(ctx context.Context, in Input, m schemas.Manifest, 
 			return config{}, schemas.Errorf(schemas.Internal, "clear output folder: %w", err)
 		}
 	}
-	if err := restoreCheckpoint(ctx, a.Store, in.Job, c.OutDir); err != nil {
+	if in.Gang != nil {
+		err = a.parts(ctx, in, c.OutDir).restore(ctx)
+	} else {
+		err = restoreCheckpoint(ctx, a.Store, in.Job, c.OutDir)
+	}
+	if err != nil {
 		return config{}, err
 	}
 	return c, WriteConfig(filepath.Join(dir, "train.json"), c)
@@ -146,19 +160,11 @@ func (a *Activities) run(ctx context.Context, in Input, c config, dir string) er
 	defer giveUp()
 	copies := make(chan string, 16)
 	copied := make(chan error, 1)
-	go func() {
-		var first error
-		for path := range copies {
-			if err := saveCheckpoint(saving, a.Store, in.Job, path); err != nil && first == nil {
-				first = err
-			}
-		}
-		copied <- first
-	}()
+	over := make(chan struct{}) // closed when the run failed: other hosts may be gone
+	go func() { copied <- a.copy(saving, in, c.OutDir, copies, over) }()
 	err := Process{
-		Command: []string{a.Node.Python, "-m", "torch.distributed.run", "--standalone", "--max-restarts=0",
-			"--nproc-per-node", strconv.Itoa(in.Processes), "-m", "rpo_trainer.train", "--config", filepath.Join(dir, "train.json")},
-		Env: a.Node.Env(), Dir: dir, Log: filepath.Join(dir, "log"),
+		Command: a.Node.command(in, filepath.Join(dir, "train.json")),
+		Env:     a.Node.GangEnv(in.Gang), Dir: dir, Log: filepath.Join(dir, "log"),
 		Progress: f.Progress,
 		Beat: func(b schemas.Heartbeat) {
 			activity.RecordHeartbeat(ctx, b)
@@ -172,11 +178,14 @@ func (a *Activities) run(ctx context.Context, in Input, c config, dir string) er
 				break
 			}
 		},
-		Stall: time.Duration(in.StallTimeout), Stopping: activity.GetWorkerStopChannel(ctx),
+		Stall: in.Gang.stall(in.StallTimeout), Stopping: activity.GetWorkerStopChannel(ctx),
 		Stop: func() { os.WriteFile(filepath.Join(c.OutDir, "STOP"), nil, 0o644) },
 	}.Run(ctx)
 	if err != nil {
 		defer time.AfterFunc(saveGrace, giveUp).Stop()
+		if ctx.Err() == nil {
+			close(over)
+		}
 	}
 	f.Progress() // what the process wrote after the last look
 	for _, path := range f.checkpoints {

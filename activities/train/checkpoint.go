@@ -31,25 +31,40 @@ func checkpointFolder(job string) string { return "checkpoints/" + job + "/" }
 // saveCheckpoint copies a committed local checkpoint into the store. The trainer
 // keeps the last two, so a folder may vanish meanwhile: a newer one follows.
 func saveCheckpoint(ctx context.Context, s store.Store, job, dir string) error {
+	files, err := putFiles(ctx, s, job, dir)
+	if err != nil || files == nil {
+		return err
+	}
+	return putCheckpoint(ctx, s, job, filepath.Dir(filepath.Dir(dir)), checkpointRecord{Step: filepath.Base(dir), Files: files})
+}
+
+// putFiles stores the files of a folder; nil if the folder vanished meanwhile.
+func putFiles(ctx context.Context, s store.Store, job, dir string) (map[string]schemas.Object, error) {
 	entries, err := os.ReadDir(dir)
 	if os.IsNotExist(err) {
-		return nil
+		return nil, nil
 	}
 	if err != nil {
-		return schemas.Errorf(schemas.Internal, "read checkpoint %s: %w", dir, err)
+		return nil, schemas.Errorf(schemas.Internal, "read checkpoint %s: %w", dir, err)
 	}
-	r := checkpointRecord{Step: filepath.Base(dir), Files: map[string]schemas.Object{}}
+	files := map[string]schemas.Object{}
 	for _, e := range entries {
 		o, err := putContent(ctx, s, checkpointFolder(job)+"data/", filepath.Join(dir, e.Name()))
 		if err != nil {
 			if _, gone := os.Stat(dir); os.IsNotExist(gone) {
-				return nil
+				return nil, nil
 			}
-			return err
+			return nil, err
 		}
-		r.Files[e.Name()] = o
+		files[e.Name()] = o
 	}
-	if r.Events, err = saveEvents(ctx, s, job, filepath.Dir(filepath.Dir(dir))); err != nil {
+	return files, nil
+}
+
+// putCheckpoint writes the record of a checkpoint whose files are stored, with the
+// events of an output folder.
+func putCheckpoint(ctx context.Context, s store.Store, job, out string, r checkpointRecord) (err error) {
+	if r.Events, err = saveEvents(ctx, s, job, out); err != nil {
 		return err
 	}
 	data, err := json.Marshal(r)
@@ -90,31 +105,47 @@ func restoreCheckpoint(ctx context.Context, s store.Store, job, dir string) erro
 			return nil
 		}
 	}
-	data, err := s.Get(ctx, newest)
+	r, err := readCheckpoint(ctx, s, newest)
 	if err != nil {
 		return err
-	}
-	var r checkpointRecord
-	if err := json.Unmarshal(data, &r); err != nil {
-		return schemas.Errorf(schemas.CorruptData, "read checkpoint record %s: %w", newest, err)
-	}
-	tmp := filepath.Join(dir, "checkpoints", step+".download")
-	if err := os.RemoveAll(tmp); err != nil {
-		return schemas.Errorf(schemas.Internal, "clear %s: %w", tmp, err)
-	}
-	for name, o := range r.Files {
-		if filepath.Base(name) != name || !filepath.IsLocal(name) || name == "." {
-			return schemas.Errorf(schemas.CorruptData, "checkpoint record %s names a file outside its folder", newest)
-		}
-		if err := s.GetFile(ctx, o, filepath.Join(tmp, name)); err != nil {
-			return err
-		}
 	}
 	if err := s.GetFile(ctx, r.Events, filepath.Join(dir, eventsFile)); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp, filepath.Join(dir, "checkpoints", step)); err != nil {
-		return schemas.Errorf(schemas.Internal, "restore checkpoint %s: %w", step, err)
+	return getCheckpoint(ctx, s, r, filepath.Join(dir, "checkpoints"))
+}
+
+// readCheckpoint reads the record of a checkpoint, whose files all lie in one folder.
+func readCheckpoint(ctx context.Context, s store.Store, key string) (r checkpointRecord, err error) {
+	data, err := s.Get(ctx, key)
+	if err != nil {
+		return r, err
+	}
+	if err := json.Unmarshal(data, &r); err != nil {
+		return r, schemas.Errorf(schemas.CorruptData, "read checkpoint record %s: %w", key, err)
+	}
+	for name := range r.Files {
+		if filepath.Base(name) != name || !filepath.IsLocal(name) || name == "." {
+			return r, schemas.Errorf(schemas.CorruptData, "checkpoint record %s names a file outside its folder", key)
+		}
+	}
+	return r, nil
+}
+
+// getCheckpoint brings the files of a checkpoint into its folder under root, which
+// appears when it is whole.
+func getCheckpoint(ctx context.Context, s store.Store, r checkpointRecord, root string) error {
+	tmp := filepath.Join(root, r.Step+".download")
+	if err := os.RemoveAll(tmp); err != nil {
+		return schemas.Errorf(schemas.Internal, "clear %s: %w", tmp, err)
+	}
+	for name, o := range r.Files {
+		if err := s.GetFile(ctx, o, filepath.Join(tmp, name)); err != nil {
+			return err
+		}
+	}
+	if err := os.Rename(tmp, filepath.Join(root, r.Step)); err != nil {
+		return schemas.Errorf(schemas.Internal, "restore checkpoint %s: %w", r.Step, err)
 	}
 	return nil
 }

@@ -26,6 +26,8 @@ type Node struct {
 	Threads int
 	// Models maps the names that inputs use to local model folders.
 	Models map[string]string
+	// Address is where other hosts of a gang reach this one, "" if it is in no pool.
+	Address string
 	// PricePerHour is what a GPU (or a process on a CPU) costs, for plans; 0 if
 	// nobody said.
 	PricePerHour float64
@@ -64,6 +66,11 @@ func (n Node) Ranks(processes int) []string {
 	if processes <= 1 {
 		return []string{n.Python}
 	}
+	return n.torchrun(processes)
+}
+
+// torchrun starts any number of processes of this machine under torchrun.
+func (n Node) torchrun(processes int) []string {
 	return []string{n.Python, "-m", "torch.distributed.run", "--standalone", "--max-restarts=0", "--nproc-per-node", strconv.Itoa(processes)}
 }
 

@@ -21,6 +21,7 @@ import (
 	"rpo/activities/evaluate"
 	"rpo/activities/judge"
 	"rpo/activities/pair"
+	"rpo/activities/pool"
 	"rpo/activities/profile"
 	"rpo/activities/promote"
 	"rpo/activities/reference"
@@ -215,6 +216,8 @@ func activities(c config, s store.Store, m chat.Models, namespace string) []any 
 	node := c.node()
 	return []any{
 		&store.Activities{Store: s},
+		&pool.Activities{Workflow: workflows.ManageNodePoolName, Queue: workflows.QueueWorkflows,
+			Lease: workflows.SignalLeaseNodes, Release: workflows.SignalReleaseNodes},
 		&chat.Activities{Models: m},
 		&sample.Activities{Store: s, Models: m},
 		&judge.Activities{Store: s, Models: m},
