@@ -8,14 +8,21 @@ type RetryOptions struct {
 	// RetryInterval is the delay before a shard is tried again. It doubles from
 	// attempt to attempt, up to 60 times as long. Default 1s.
 	RetryInterval Duration `json:"retry_interval,omitempty"`
-	// MaxAttempts is how often a shard is tried before it counts as failed. Default 8.
+	// MaxAttempts is how often a shard is tried before it counts as failed. Default
+	// 40. A defect or a hang counts as failed after a quarter of that, or 10 attempts
+	// if these are more.
 	MaxAttempts int `json:"max_attempts,omitempty"`
 }
 
-// SetDefaults gives a shard two minutes.
+// SetDefaults gives a shard half an hour, and three hours where an endpoint is out:
+// then its circuit breaker asks for up to 5 minutes between attempts (15, 30, 60,
+// 120 and 240 seconds, then 34 times 300). A waiting shard holds no worker and
+// writes no history, and one whose endpoint comes back goes on without anybody's
+// doing. What lasts longer parks the stage, since then a person should choose:
+// wait, or name another endpoint.
 func (o *RetryOptions) SetDefaults() {
 	setDefault(&o.RetryInterval, Duration(time.Second))
-	setDefault(&o.MaxAttempts, 8)
+	setDefault(&o.MaxAttempts, 40)
 }
 
 // Validate refuses what would be no retry, or one without end.

@@ -9,7 +9,7 @@ import (
 func TestRetriesHaveDefaultsAndBounds(t *testing.T) {
 	var o RunOptions
 	o.SetDefaults()
-	if err := o.Validate(); err != nil || o.RetryInterval != Duration(time.Second) || o.MaxAttempts != 8 {
+	if err := o.Validate(); err != nil || o.RetryInterval != Duration(time.Second) || o.MaxAttempts != 40 {
 		t.Fatalf("%+v: %v", o, err)
 	}
 	for field, change := range map[string]func(*RunOptions){

@@ -14,14 +14,30 @@ import (
 // that are Temporal's own already, cancellation among them, pass unchanged. A
 // call that a cancelled context ended stays recognizable as that, so that a
 // cancelled activity is not shown as a failed one.
-func ApplicationError(err error) error {
+func ApplicationError(err error) error { return applicationError(err, false) }
+
+// maxDefects bounds how often work is tried that a defect fails, or that hangs:
+// more attempts would only keep it from people's sight. Outages pass, so the
+// option set alone bounds these; one that allows very many attempts allows a
+// quarter of them for defects, too.
+const maxDefects = 10
+
+// AttemptError is ApplicationError for an attempt of an activity, counted from 1,
+// of at most so many.
+func AttemptError(err error, attempt, most int32) error {
+	t := schemas.TypeOf(err)
+	defect := t == schemas.Internal || t == schemas.Stalled
+	return applicationError(err, defect && attempt >= max(maxDefects, most/4))
+}
+
+func applicationError(err error, last bool) error {
 	if err == nil {
 		return nil
 	}
 	if temporal.IsCanceledError(err) || temporal.IsApplicationError(err) {
 		return err
 	}
-	o := temporal.ApplicationErrorOptions{NonRetryable: !schemas.Retryable(err)}
+	o := temporal.ApplicationErrorOptions{NonRetryable: last || !schemas.Retryable(err)}
 	if e, ok := errors.AsType[*schemas.Error](err); ok {
 		o.NextRetryDelay = e.RetryAfter
 		if e.Spent != (schemas.Spending{}) {

@@ -99,3 +99,25 @@ func TestWhatACancellationEndedIsCancelledAndNotFailed(t *testing.T) {
 		}
 	}
 }
+
+func TestDefectsAreTriedLessOftenThanOutages(t *testing.T) {
+	for _, c := range []struct {
+		errorType     schemas.ErrorType
+		attempt, most int32
+		last          bool
+	}{
+		{schemas.Overloaded, 1000, 40, false}, {schemas.RateLimited, 39, 40, false},
+		{schemas.Internal, 9, 40, false}, {schemas.Internal, 10, 40, true}, {schemas.Stalled, 10, 40, true},
+		{schemas.Internal, 9, 0, false}, {schemas.Internal, 10, 0, true}, {schemas.Internal, 10, 400, false}, {schemas.Internal, 100, 400, true},
+		{schemas.InvalidInput, 1, 40, true},
+	} {
+		err := AttemptError(schemas.Errorf(c.errorType, "x"), c.attempt, c.most)
+		if e, ok := errors.AsType[*temporal.ApplicationError](err); !ok || e.NonRetryable() != c.last || e.Type() != string(c.errorType) {
+			t.Errorf("%+v: got %v", c, err)
+		}
+	}
+	cancelled := temporal.NewCanceledError()
+	if AttemptError(nil, 50, 40) != nil || AttemptError(cancelled, 50, 40) != error(cancelled) {
+		t.Error("no error, or Temporal's own, did not pass unchanged")
+	}
+}

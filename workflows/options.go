@@ -74,7 +74,9 @@ func withStage(ctx workflow.Context, id, summary string) workflow.Context {
 	})
 }
 
-// withRecords is for activities that read and write records in the store.
+// withRecords is for activities that read and write records in the store. They
+// outlast an outage of two and a half minutes; a stage then waits for as long as it
+// takes (insist), and says so.
 func withRecords(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue: QueueIO, Summary: summary, Priority: precedence(ctx, aheadOfRun),
@@ -83,7 +85,8 @@ func withRecords(ctx workflow.Context, summary string) workflow.Context {
 	})
 }
 
-// withShard is for the work on one shard.
+// withShard is for the work on one shard. See RetryOptions for how long an outage
+// may last before the shard counts as failed and the stage parks.
 func withShard(ctx workflow.Context, queue, summary string, o schemas.RunOptions) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue: queue, Summary: summary, Priority: precedence(ctx, withRun),
@@ -114,11 +117,11 @@ func withLook(ctx workflow.Context, summary string) workflow.Context {
 }
 
 // withGang is for a process that may run for days. A crash goes on from the last
-// checkpoint, so many attempts are cheap.
+// checkpoint, so many attempts are cheap; a defect has fewer (AttemptError).
 func withGang(ctx workflow.Context, summary string, o schemas.RunOptions) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
 		TaskQueue: QueueGPU, Summary: summary, Priority: precedence(ctx, withRun),
 		StartToCloseTimeout: 14 * 24 * time.Hour, HeartbeatTimeout: time.Duration(o.HeartbeatTimeout),
-		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute, MaximumAttempts: 10},
+		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute, MaximumAttempts: 40},
 	})
 }

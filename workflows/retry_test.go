@@ -184,7 +184,7 @@ func TestAStageThatFailsAndReachesItsBudgetAtOnceTakesARetryFirst(t *testing.T) 
 	// end of the budget are seen together.
 	w := newWorld(40, failing(40, overloaded))
 	retry, raised := &decisions{}, false
-	tr := try(t, w, SampleResponsesName, object(`{"manifest":"m","shards_in_flight":10,"budget_time":"150s"}`), func(env *testsuite.TestWorkflowEnvironment) {
+	tr := try(t, w, SampleResponsesName, object(`{"manifest":"m","shards_in_flight":10,"budget_time":"150s","max_attempts":8}`), func(env *testsuite.TestWorkflowEnvironment) {
 		later(env, 1, func() {
 			w.heal()
 			env.UpdateWorkflow(UpdateRetryFailed, "", retry)

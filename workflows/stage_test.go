@@ -113,11 +113,13 @@ func mostAtOnce(shards, committed, size, inFlight int) int {
 	return min(most, inFlight)
 }
 
+// mostAttempts is the default of a shard's.
+const mostAttempts = 40
+
 // checkAttempts demands that every shard is worked on exactly once, committed
 // ones not at all, and failing ones as often as the failure allows.
 func checkAttempts(t *testing.T, where string, w *world, committed int, failures map[int]failure) {
 	t.Helper()
-	const most = 8 // attempts of an activity
 	for i := range w.shards {
 		want := 1
 		f, fails := failures[number(i)]
@@ -125,7 +127,7 @@ func checkAttempts(t *testing.T, where string, w *world, committed int, failures
 		case i < committed:
 			want = 0
 		case fails && schemas.Retryable(f.err):
-			want = min(f.times+1, most)
+			want = min(f.times+1, mostAttempts)
 		}
 		if got := w.attempts[jobOf("judge")][number(i)]; got != want {
 			t.Errorf("%s: shard %d: %d attempts, want %d", where, number(i), got, want)

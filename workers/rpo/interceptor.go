@@ -66,8 +66,13 @@ func (in *inbound) ExecuteActivity(ctx context.Context, input *interceptor.Execu
 	defer over()
 	out, err := in.Next.ExecuteActivity(shifted, input)
 	err = stopped(shifted, err)
-	in.of.metrics.ended(shifted, activity.GetInfo(ctx).ActivityType.Name, out, err)
-	return out, workflows.ApplicationError(err)
+	info := activity.GetInfo(ctx)
+	in.of.metrics.ended(shifted, info.ActivityType.Name, out, err)
+	var most int32
+	if info.RetryPolicy != nil {
+		most = info.RetryPolicy.MaximumAttempts
+	}
+	return out, workflows.AttemptError(err, info.Attempt, most)
 }
 
 // outbound remembers the last heartbeat.
