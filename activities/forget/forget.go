@@ -255,8 +255,12 @@ func (w *work) save(ctx context.Context) error {
 	return w.store.Put(ctx, w.request.planKey(), data)
 }
 
-// remove deletes the objects that held the rows, now that nothing names them.
+// remove deletes the objects that held the rows, now that nothing names them, and
+// the collector's trash, which may hold copies.
 func (w *work) remove(ctx context.Context) error {
+	if err := w.removeFolder(ctx, "trash/"); err != nil {
+		return err
+	}
 	for _, key := range slices.Sorted(maps.Keys(w.plan.Objects)) {
 		o := w.plan.Objects[key]
 		if err := w.store.Delete(ctx, key); err != nil {
