@@ -78,6 +78,9 @@ type TrainOptions struct {
 	Pool string `json:"pool,omitempty"`
 }
 
+// NoEndpoint is the PolicyEndpoint that compares nothing.
+const NoEndpoint = "none"
+
 // InitBase is the Init of a run that starts from the base model itself.
 const InitBase = "base"
 

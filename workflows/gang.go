@@ -15,23 +15,28 @@ import (
 type gang[Out outcome] struct {
 	name     string
 	activity string
-	// base is the base model's name.
-	base string
+	// options name the model that the run starts from. prepare and open resolve in
+	// them what is not settled yet.
+	options *schemas.TrainOptions
 	// config is whatever the output depends on beside the input and the content
-	// of the base model.
+	// of the model that it starts from.
 	config any
 	// needs are the tables that the activity reads.
 	needs []string
-	// precision is the one asked for, "" for the node's own.
-	precision string
-	// input makes the activity's input; precision is the resolved one.
-	input func(opened store.OpenStageResult, precision string) any
+	// prepare, if not nil, is what must hold before anything is opened. note is
+	// Markdown for the current details.
+	prepare func(workflow.Context) (note string, err error)
+	// input makes the activity's input of the settled options.
+	input func(opened store.OpenStageResult) any
+	// mend, if not nil, changes the options after a failure so that the same job
+	// may go on, and says what it changed; false if it cannot.
+	mend func(error) (note string, ok bool)
 }
 
 // run shows the same status as a stage of shards does, with no shards.
 func (g gang[Out]) run(ctx workflow.Context, in schemas.StageInput) (out Out, err error) {
 	status := schemas.StageStatus{Stage: g.name, Status: schemas.StatusRunning, Began: stamp(workflow.Now(ctx))}
-	made := ""
+	made, notes := "", ""
 	err = workflow.SetQueryHandlerWithOptions(ctx, QueryStatus, func() (schemas.StageStatus, error) { return status, nil },
 		workflow.QueryHandlerOptions{Description: "Status of the stage, as JSON."})
 	if err != nil {
@@ -39,22 +44,36 @@ func (g gang[Out]) run(ctx workflow.Context, in schemas.StageInput) (out Out, er
 	}
 	show := func() error {
 		at := placeOf(ctx)
-		workflow.SetCurrentDetails(ctx, fmt.Sprintf("**%s** on %s: %s, began %s\n%s", g.name, code(g.base), status.Status, moment(status.Began),
+		workflow.SetCurrentDetails(ctx, fmt.Sprintf("**%s** on %s: %s, began %s\n%s", g.name, code(g.options.BaseModel), status.Status, moment(status.Began),
 			list(line{status.Status == schemas.StatusRunning, "steps, loss and speed: the heartbeat of the " + at.pending("pending activity")}))+
-			at.surroundings(status, in.Manifest, made))
+			notes+at.surroundings(status, in.Manifest, made))
 		return workflow.UpsertTypedSearchAttributes(ctx, AttributeStage.ValueSet(g.name), AttributeStatus.ValueSet(status.Status),
-			AttributeJob.ValueSet(status.Job), AttributeModel.ValueSet(g.base))
+			AttributeJob.ValueSet(status.Job), AttributeModel.ValueSet(g.options.BaseModel))
 	}
 	if err := show(); err != nil {
 		return out, err
 	}
-	opened, precision, err := g.open(ctx, in)
-	if err == nil {
-		status.Job = opened.Job
-		err = show()
+	var opened store.OpenStageResult
+	if g.prepare != nil {
+		var note string
+		note, err = g.prepare(ctx)
+		notes += note
 	}
 	if err == nil {
-		err = workflow.ExecuteActivity(withGang(ctx, g.name+" on "+g.base, in.RunOptions), g.activity, g.input(opened, precision)).Get(ctx, &out)
+		opened, err = g.open(ctx, in)
+	}
+	for again := true; err == nil && again; {
+		status.Job = opened.Job
+		if err = show(); err == nil {
+			err = workflow.ExecuteActivity(withGang(ctx, g.name+" on "+g.options.BaseModel, in.RunOptions), g.activity, g.input(opened)).Get(ctx, &out)
+		}
+		again = false
+		if err != nil && g.mend != nil {
+			var note string
+			if note, again = g.mend(err); again {
+				notes, err = notes+note, nil
+			}
+		}
 	}
 	if status.Status = ended(err); err == nil {
 		made = out.Made()
@@ -66,14 +85,15 @@ func (g gang[Out]) run(ctx workflow.Context, in schemas.StageInput) (out Out, er
 }
 
 // open derives the stage's job from its configuration, its input and the content
-// of the base model.
-func (g gang[Out]) open(ctx workflow.Context, in schemas.StageInput) (opened store.OpenStageResult, precision string, err error) {
+// of the model that it starts from.
+func (g gang[Out]) open(ctx workflow.Context, in schemas.StageInput) (opened store.OpenStageResult, err error) {
 	var base train.Base
-	err = workflow.ExecuteActivity(withLook(ctx, "look at model "+g.base), describeBase,
-		train.DescribeBaseInput{Model: g.base, Precision: g.precision}).Get(ctx, &base)
+	err = workflow.ExecuteActivity(withLook(ctx, "look at model "+g.options.BaseModel), describeBase,
+		train.DescribeBaseInput{Model: g.options.BaseModel, Precision: g.options.Precision, Init: g.options.Init}).Get(ctx, &base)
 	if err != nil {
-		return opened, "", err
+		return opened, err
 	}
+	g.options.Precision = base.Precision
 	err = workflow.ExecuteActivity(withRecords(ctx, "open stage "+g.name), openStage, store.OpenStageInput{
 		Stage: g.name, Manifest: in.Manifest, Split: schemas.SplitTrain, Needs: g.needs, Generation: in.Generation,
 		Config: struct {
@@ -81,5 +101,5 @@ func (g gang[Out]) open(ctx workflow.Context, in schemas.StageInput) (opened sto
 			Base    train.Base `json:"base"`
 		}{g.config, base},
 	}).Get(ctx, &opened)
-	return opened, base.Precision, err
+	return opened, err
 }

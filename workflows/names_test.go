@@ -113,6 +113,7 @@ func TestWorkflowsPassActivitiesWhatTheyTakeAndCallAllOfThem(t *testing.T) {
 	note(try(t, newWorld(2, nil), RunPipelineName, object(pipelineInput)))
 	note(try(t, newWorld(2, nil), RefreshDatasetName, object(refreshInput)))
 	note(try(t, newWorld(1, nil), PromoteModelName, object(promoteInput)))
+	note(try(t, newWorld(1, nil), TrainModelName, object(`{"manifest":"m","init":"shop@latest","policy_endpoint":"policy"}`)))
 	for _, name := range []string{GenerateProfilesName, BuildDialoguesName} {
 		note(try(t, newWorld(2, nil), name, object("%s}", stagesOfShards[name].input)))
 	}

@@ -36,7 +36,7 @@ func fullInput(t *testing.T, name string) json.RawMessage {
 		"reverse_endpoint": long("judge"), "reverse_model": long("model"), "eval_endpoint": long("trained"), "base_model": long("base"),
 		"generate_endpoint": long("writer"), "generate_model": long("model"), "personas": long("s3://rpo/manifests/"),
 		"user_endpoint": long("writer"), "responder_endpoint": long("writer"), "second_judge_endpoint": long("second"),
-		"dataset": strings.Repeat("d", 64), "shards_in_flight": 50, "max_failed_fraction": 0.5, "seed": 1 << 40, "train_seed": 1 << 40,
+		"init": strings.Repeat("m", 64) + "@latest", "dataset": strings.Repeat("d", 64), "shards_in_flight": 50, "max_failed_fraction": 0.5, "seed": 1 << 40, "train_seed": 1 << 40,
 	}
 	for field := range fields {
 		if !knows(name, field) {

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"cmp"
 	"fmt"
 
 	"go.temporal.io/sdk/workflow"
@@ -46,6 +47,10 @@ type pipeline struct {
 
 func (p *pipeline) run(ctx workflow.Context) (schemas.Summary, error) {
 	in := p.in
+	// All stages start from the version that is the latest now.
+	if _, err := startFrom(ctx, &in.TrainOptions); err != nil {
+		return p.out, err
+	}
 	// Every endpoint is checked before the first stage writes anything.
 	for _, e := range [][2]string{{in.Endpoint, in.Model}, {in.JudgeEndpoint, in.JudgeModel}, {in.ReverseEndpoint, in.ReverseModel}} {
 		if _, err := describe(ctx, e[0], e[1], ""); err != nil {
@@ -96,8 +101,10 @@ func (p *pipeline) run(ctx workflow.Context) (schemas.Summary, error) {
 		schemas.ComputeReferenceInput{StageInput: stageInput(paired.Manifest), TrainOptions: in.TrainOptions}, &referenced); err != nil {
 		return p.out, err
 	}
+	training := in.TrainOptions
+	training.PolicyEndpoint = cmp.Or(in.PolicyEndpoint, in.Endpoint)
 	if err := p.child(ctx, "train", TrainModelName,
-		schemas.TrainModelInput{StageInput: stageInput(referenced.Manifest), TrainOptions: in.TrainOptions}, &trained); err != nil {
+		schemas.TrainModelInput{StageInput: stageInput(referenced.Manifest), TrainOptions: training}, &trained); err != nil {
 		return p.out, err
 	}
 	if err := p.child(ctx, "evaluate", EvaluateModelName,
@@ -140,7 +147,7 @@ func (p *pipeline) show(ctx workflow.Context) {
 
 // maxSummaryFailures bounds the failed shards that a summary lists over all
 // stages; each stage's own result lists more.
-const maxSummaryFailures = 5
+const maxSummaryFailures = 4
 
 func summarize(stages []schemas.StageResult, paired schemas.PairResult, trained schemas.TrainResult, evaluated schemas.EvaluationResult) schemas.Summary {
 	sampled, judged := stages[0], stages[1]

@@ -58,7 +58,7 @@ func recordings() []recording {
 		{file: "ReverseConstraints", workflow: ReverseConstraintsName, input: `{"manifest":"m","reverse_endpoint":"judge"}`, world: newWorld(3, nil)},
 		{file: "BuildPairs", workflow: BuildPairsName, input: `{"manifest":"m"}`, world: committed},
 		{file: "ComputeReference", workflow: ComputeReferenceName, input: `{"manifest":"m"}`, world: newWorld(1, nil)},
-		{file: "TrainModel", workflow: TrainModelName, input: `{"manifest":"m"}`, world: newWorld(1, nil)},
+		{file: "TrainModel", workflow: TrainModelName, input: `{"manifest":"m","policy_endpoint":"policy"}`, world: newWorld(1, nil)},
 		{file: "EvaluateModel", workflow: EvaluateModelName, input: `{"manifest":"m","trained_model":"m"}`, world: newWorld(2, nil)},
 		{file: "PromoteModel", workflow: PromoteModelName, input: promoteInput, world: newWorld(1, nil)},
 		{file: "RefreshDataset", workflow: RefreshDatasetName, input: refreshInput, world: refreshed(2)},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 
 	"go.temporal.io/sdk/activity"
@@ -334,6 +335,21 @@ func (w *world) activities() map[string]any {
 		},
 		describeBase: func(context.Context, train.DescribeBaseInput) (train.Base, error) {
 			return train.Base{Identity: "weights", Precision: "float32"}, w.call(describeBase)
+		},
+		resolveInit: func(_ context.Context, init string) (string, error) {
+			return strings.Replace(init, "@latest", "@v3", 1), w.call(resolveInit)
+		},
+		planTraining: func(_ context.Context, in train.PlanInput) (schemas.TrainPlan, error) {
+			hours, cost := 1.5, 3.0
+			return schemas.TrainPlan{Device: "NVIDIA H100", Processes: in.Ranks(), MemoryGB: map[string]float64{"weights": 16.06, "activations": 30, "gathered": 0},
+				TotalGB: 46.06, LimitGB: 85.9, TokensPerBatch: 8192, LargestTokensPerBatch: 20000, Pairs: 38, TokensPerPair: 900.4,
+				CheckpointGB: 0.25, Hours: &hours, Efficiency: 0.4, Cost: &cost}, w.call(planTraining)
+		},
+		checkRendering: func(_ context.Context, in train.RenderingInput) (train.Rendering, error) {
+			if in.PolicyEndpoint == "silent" {
+				return train.Rendering{}, w.call(checkRendering)
+			}
+			return train.Rendering{Prompts: 6, Through: "/tokenize"}, w.call(checkRendering)
 		},
 		publishVersion: func(_ context.Context, in pair.PublishInput) (schemas.PairResult, error) {
 			return schemas.PairResult{Dataset: in.Dataset, Version: 3, Hash: fmt.Sprintf("%064d", 7), Pairs: 42,

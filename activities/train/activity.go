@@ -20,8 +20,9 @@ import (
 
 // Activities of the train step.
 type Activities struct {
-	Store store.Store
-	Node  Node
+	Store     store.Store
+	Node      Node
+	Endpoints Renderer
 }
 
 // Input is one training job.

@@ -212,7 +212,7 @@ func (f fleet) worker(temporal client.Client, queue string) worker.Worker {
 	return w
 }
 
-func activities(c config, s store.Store, m chat.Models, namespace string) []any {
+func activities(c config, s store.Store, m *models, namespace string) []any {
 	node := c.node()
 	return []any{
 		&store.Activities{Store: s},
@@ -226,7 +226,7 @@ func activities(c config, s store.Store, m chat.Models, namespace string) []any 
 		&reverse.Activities{Store: s, Models: m},
 		&pair.Activities{Store: s, Models: m},
 		&reference.Activities{Store: s, Node: node},
-		&train.Activities{Store: s, Node: node},
+		&train.Activities{Store: s, Node: node, Endpoints: m},
 		&evaluate.Activities{Store: s, Models: m},
 		&refresh.Activities{Store: s},
 		&promote.Activities{Store: s},

@@ -62,6 +62,10 @@ class ChatTokenizer:
             rows.append((head, self._until_end_of_turn(ids[len(head):])))
         return rows
 
+    def prompt_ids(self, messages):
+        """The token ids of a prompt, generation prompt included, [p] int32."""
+        return self._ids([self._render(messages, True)])[0]
+
     def _render(self, messages, add_generation_prompt):
         try:
             return self.tokenizer.apply_chat_template(
