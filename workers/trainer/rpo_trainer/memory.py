@@ -23,8 +23,12 @@ def shard_bytes(parameters, shard, width):
     return total
 
 
-def memory(shapes, config, world_size, tokens, response_tokens):
-    """Peak bytes of one GPU by class, for `tokens` in a micro-batch. Tested against real sizes by --trace."""
+def memory(shapes, config, world_size, tokens, response_tokens, keys=None):
+    """Peak bytes of one GPU by class, for `tokens` in a micro-batch. Tested against real sizes by --trace.
+
+    keys: keys that all pieces of the micro-batch see together, a prompt once for each of its
+    responses; None: as many as tokens.
+    """
     shard = config.shard or world_size
     rank = config.lora.rank if config.lora else None
     width = 2 if config.dtype == "bfloat16" else 4
@@ -53,7 +57,10 @@ def memory(shapes, config, world_size, tokens, response_tokens):
             parts["gathered"] += 4 * flops.count(shapes.adapter_parameters(rank))
     elif rank is None and width == 2:
         parts["gathered"] = 2 * (flops.count(root) + shapes.L * flops.count(block))  # autocast's copy
-    parts["activations"] = tokens * activation_bytes(shapes, config.recompute, width, rank)
+    parts["activations"] = tokens * activation_bytes(shapes, config.recompute, width, rank, (keys or tokens) / max(1, tokens),
+                                                     bool(config.lora and config.lora.dropout))
+    if rank and width == 2 and config.recompute == "none":
+        parts["activations"] += copies_bytes(shapes, rank)
     # One block's forward or backward in flight.
     parts["working"] = tokens * width * (4 * shapes.I + 8 * shapes.D)
     chunk = max(16, CHUNK_VALUES // shapes.V)
@@ -64,18 +71,34 @@ def memory(shapes, config, world_size, tokens, response_tokens):
     return parts
 
 
-def activation_bytes(shapes, recompute, width, rank):
+def copies_bytes(shapes, rank):
+    """Bytes of the adapters in bfloat16, which the backward pass asks for."""
+    return 2 * shapes.L * flops.count(shapes.adapter_parameters(rank))
+
+
+def activation_bytes(shapes, recompute, width, rank, keys_per_token=1.0, dropout=False):
     """Bytes a token leaves for the backward pass, over all layers.
 
-    A norm keeps its float32 input and its result, attention its queries, keys, values and
-    result, the MLP gate, activated gate, up and their product.
+    Not counted is what does not grow with the tokens. A norm keeps its float32 input and its result, attention its queries, result and the keys
+    and values it saw, the MLP gate, activated gate, up and their product; dropout its result
+    and its mask before each adapter. trace.py compares one block with what autograd keeps.
     """
+    return shapes.L * kept_bytes(shapes, recompute, width, rank, keys_per_token, dropout) + (
+        0 if recompute == "none" else kept_bytes(shapes, "none", width, rank, keys_per_token, dropout))
+
+
+def kept_bytes(shapes, recompute, width, rank, keys_per_token=1.0, dropout=False):
+    """Bytes a token leaves in one block. What is recomputed is there for one block at a time."""
     D, I, q, kv = shapes.D, shapes.I, shapes.H * shapes.d, shapes.G * shapes.d
     adapters = 7 * (rank or 0) * width
-    whole = 2 * (4 + width) * D + width * (2 * q + 2 * kv) + width * 4 * I + adapters
-    if recompute == "none":
-        return shapes.L * whole
+    sums = 4 * shapes.H  # of each query's weights
+    if recompute == "full":
+        return width * D
     if recompute == "selective":
-        kept = width * (D + 2 * q + 2 * kv + 2 * D + 2 * I) + adapters
-        return shapes.L * kept + whole
-    return shapes.L * width * D + whole
+        return width * (3 * D + 2 * q + 2 * kv + 2 * I) + sums + adapters
+    # An adapter's dropped input and the mask stand for the input itself, but where attention keeps it.
+    dropped = (width + 1) * sum(into for _, into in shapes.linears().values()) - width * (2 * D + I) if dropout else 0
+    trained = width if rank is None else 0  # a trained norm keeps what its weight is multiplied with
+    norms = 2 * ((4 + width + trained) * D + 4) + (  # and each its factor
+        ((4 + trained) * (q + kv) + 4 * (shapes.H + shapes.G)) if shapes.head_norms else 0)
+    return norms + width * (2 * q + 2 * kv * keys_per_token + 4 * I) + sums + adapters + dropped

@@ -83,7 +83,7 @@ def build(model_dir, group, dtype, *, init="weights", adapter=None, seed=0, lora
     if lora is not None:
         add_adapters(model, lora)
     for layer in model.model.layers:
-        layer.forward = block_forward(layer.forward, recompute, compiler)
+        layer.forward = block_forward(layer.forward, recompute, compiler, lora.rank if lora else 0)
     if init == "random":
         model.to(group.device)
     elif not group.sharded or model.config.tie_word_embeddings:
@@ -114,8 +114,8 @@ def check_compiler(compiler):
                       "set compile to false")
 
 
-def block_forward(forward, recompute, compiler):
-    """A block's forward pass, compiled and recomputed as asked.
+def block_forward(forward, recompute, compiler, rank):
+    """A block's forward pass, compiled and recomputed as asked; rank: of its adapters, or 0.
 
     Recomputation is around the compiled code: inside it, the attention that is left out of
     the compilation would end the compilation of the whole block. A compiled block keeps
@@ -125,28 +125,44 @@ def block_forward(forward, recompute, compiler):
         forward = torch.compile(forward, dynamic=True, backend=compiler)
     if recompute == "none" or compiler and recompute == "selective":
         return forward
-    return functools.partial(recomputed, forward, recompute)
+    return functools.partial(recomputed, forward, recompute, rank)
 
 
-def recomputed(forward, kind, *arguments, **keywords):
+def recomputed(forward, kind, rank, *arguments, **keywords):
     """A block whose activations are computed again in the backward pass.
 
-    full keeps the block's input alone; selective also what matrix products and attention
-    gave, which are most of the time and less of the memory.
+    full keeps the block's input alone; selective also what the products with the model's
+    own matrices and attention gave, which are most of the time and half of the memory.
     """
     from torch.utils.checkpoint import checkpoint, create_selective_checkpoint_contexts
 
     if not torch.is_grad_enabled():
         return forward(*arguments, **keywords)
     more = {} if kind == "full" else {
-        "context_fn": functools.partial(create_selective_checkpoint_contexts, keep_products)}
+        "context_fn": functools.partial(create_selective_checkpoint_contexts, functools.partial(choose, rank))}
     return checkpoint(forward, *arguments, use_reentrant=False, **more, **keywords)
 
 
-KEPT = ("aten.mm.", "aten.addmm.", "aten._scaled_dot_product", "torch_attn._varlen_attn.", "flex_attention")
-
-
-def keep_products(context, operator, *arguments, **keywords):
+def choose(rank, context, operator, *arguments, **keywords):
     from torch.utils.checkpoint import CheckpointPolicy
 
-    return (CheckpointPolicy.MUST_SAVE if str(operator).startswith(KEPT) else CheckpointPolicy.PREFER_RECOMPUTE)
+    kept = is_kept(rank, operator, arguments)
+    return CheckpointPolicy.MUST_SAVE if kept else CheckpointPolicy.PREFER_RECOMPUTE
+
+
+ATTENTION = ("aten._scaled_dot_product", "torch_attn._varlen_attn.", "flex_attention")
+# Which argument of a product holds what is multiplied.
+FACTOR = {"aten.mm.": 0, "aten.addmm.": 1}
+
+
+def is_kept(rank, operator, arguments):
+    """Whether selective recomputation keeps what an operator gives.
+
+    B times the low inner values is as large as what W gives, and cheap: it is not kept, or
+    selective would keep more than none does.
+    """
+    name = str(operator)
+    if name.startswith(ATTENTION):
+        return True
+    place = next((place for start, place in FACTOR.items() if name.startswith(start)), None)
+    return place is not None and arguments[place].shape[-1] > rank

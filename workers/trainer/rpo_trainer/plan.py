@@ -40,7 +40,7 @@ def tokens_per_pair(layout, prompt, response, responses):
 def fit_device(model_config, config, group, batches):
     """Settle recompute, and refuse a run that cannot fit its GPU, before its weights are read.
 
-    batches: (tokens, response tokens) of the largest micro-batches.
+    batches: (tokens, response tokens, keys as in memory.py) of the largest micro-batches.
     """
     config.shard = group.shard
     if group.device.type != "cuda":
@@ -50,11 +50,11 @@ def fit_device(model_config, config, group, batches):
 
     name = torch.cuda.get_device_name(group.device)
     gpu_bytes = torch.cuda.get_device_properties(group.device).total_memory
-    tokens, response_tokens = max(batches)
+    tokens, response_tokens, keys = max(batches)
     shapes = flops.shapes_of(model_config)
     if config.recompute == "auto":
-        choose_recompute(shapes, config, group.world_size, tokens, response_tokens, gpu_bytes)
-    parts = memory(shapes, config, group.world_size, tokens, response_tokens)
+        choose_recompute(shapes, config, group.world_size, tokens, response_tokens, gpu_bytes, keys)
+    parts = memory(shapes, config, group.world_size, tokens, response_tokens, keys)
     if sum(parts.values()) > gpu_bytes:
         config = dataclasses.replace(config, tokens_per_batch=tokens)
         raise refuse(make(model_config, config, group.world_size, gpu_bytes=gpu_bytes, peak=(flops.device_of(name) or (1e15,))[0]))
@@ -71,14 +71,17 @@ def make(model_config, config, world_size, *, gpu_bytes, peak, efficiency=0.0, p
     tokens = config.tokens_per_batch or round(config.pairs_per_batch * per_pair)
     share = 2 * response_tokens / tokens_per_pair("none", prompt_tokens, response_tokens, responses)
 
+    seen_keys = 1 if config.layout == "none" else (
+        (2 if config.layout == "pairs" else responses / (responses - 1)) * (prompt_tokens + response_tokens) / per_pair)
     asked = config.recompute
     if asked == "auto":
-        choose_recompute(shapes, config, world_size, tokens, tokens * share, gpu_bytes)
-    parts = memory(shapes, config, world_size, tokens, tokens * share)
+        choose_recompute(shapes, config, world_size, tokens, tokens * share, gpu_bytes, tokens * seen_keys)
+    parts = memory(shapes, config, world_size, tokens, tokens * share, tokens * seen_keys)
     largest = {}
     for kind in ("none", "selective", "full"):
         choice = dataclasses.replace(config, recompute=kind)
-        fixed, scaled = (sum(memory(shapes, choice, world_size, budget, budget * share).values()) for budget in (0, 2**20))
+        fixed, scaled = (sum(memory(shapes, choice, world_size, budget, budget * share, budget * seen_keys).values())
+                         for budget in (0, 2**20))
         largest[kind] = max(0, int((gpu_bytes - fixed) / (scaled - fixed) * 2**20))
     trainable = shapes.L * flops.count(shapes.adapter_parameters(rank)) if rank else (
         shapes.L * flops.count(shapes.block_parameters()) + flops.count(shapes.root_parameters()))
@@ -139,11 +142,11 @@ def check_stored(model_dir, shapes):
     return {"stored_gb": None if nbytes is None else round(nbytes / GB, 3), "stored_files": len(set(names.values()))}
 
 
-def choose_recompute(shapes, config, world_size, tokens, response_tokens, gpu_bytes):
+def choose_recompute(shapes, config, world_size, tokens, response_tokens, gpu_bytes, keys=None):
     """The setting that recomputes least among those that fit; full if none does."""
     for kind in ("none", "selective", "full"):
         config.recompute = kind
-        if sum(memory(shapes, config, world_size, tokens, response_tokens).values()) <= gpu_bytes:
+        if sum(memory(shapes, config, world_size, tokens, response_tokens, keys).values()) <= gpu_bytes:
             break
     return config.recompute
 

@@ -30,7 +30,7 @@ def identity(config, examples, model_digest):
 
 
 def largest_batches(config, group, order):
-    """(tokens, response tokens) of the largest micro-batch of each of the first steps."""
+    """(tokens, response tokens, keys that its pieces see) of the largest micro-batch of each of the first steps."""
     from .packing import plan_batches
 
     largest = []
@@ -38,7 +38,8 @@ def largest_batches(config, group, order):
         units = plan_batches(order.examples, indices, config.layout, config.pairs_per_batch, config.tokens_per_batch,
                              group.world_size)[0]
         trees = [tree for unit in units for tree in unit.trees]
-        largest.append((sum(tree.tokens for tree in trees), sum(len(ids) for tree in trees for ids in tree.responses)))
+        responses = [(len(tree.prompt), len(ids)) for tree in trees for ids in tree.responses]
+        largest.append((sum(tree.tokens for tree in trees), sum(own for _, own in responses), sum(map(sum, responses))))
         if step == PLANNED_STEPS:
             break
     return largest

@@ -57,6 +57,11 @@ def test_a_trace_over_many_ranks_finds_the_sizes_that_the_plan_says(model_of, ca
     assert time.monotonic() - started < 120
     assert printed["trace"]["world_size"] == gpus
     sizes = printed["trace"]["bytes"]
+    kept = printed["trace"]["activation_bytes_per_token"]
+    assert kept["full"]["counted"] < kept["selective"]["counted"] < 0.6 * kept["none"]["counted"]
+    for kind in ("selective", "full"):
+        assert kept[kind]["counted"] == kept[kind]["planned"]
+    assert kept["none"]["counted"] == pytest.approx(kept["none"]["planned"], rel=0.001)
     # Rows are cut evenly here but for small tensors, so that the sum over a shard is close to the whole.
     whole = MODELS[name][1] * (2 if lora else 4) / (shard or gpus)
     assert whole <= sizes["weights"] < whole * 1.01 + 4e9 * bool(lora) / (shard or gpus)
@@ -168,3 +173,12 @@ def test_shard_0_is_a_node(model_of, capsys, tmp_path):
     arguments = ("--model", model_of("llama-70b"), "--config", path, "--gpus", "16", "--gpu", "H200")
     assert run(capsys, 0, *arguments)[0]["mesh"] == {"replicate": 1, "shard": 16}
     assert run(capsys, 0, *arguments, "--gpus-per-node", "8")[0]["mesh"] == {"replicate": 2, "shard": 8}
+
+
+@pytest.mark.parametrize("family", ["llama", "qwen2", "qwen3"])
+@pytest.mark.parametrize("lora", [{"rank": 4}, None], ids=["lora", "full"])
+def test_a_trace_of_the_small_families_counts_what_a_block_keeps(base, capsys, tmp_path, family, lora):
+    folder = base if family == "llama" else tiny.write_qwen(tmp_path / family, family)
+    path = tiny.write_config(tmp_path / "train.json", lora=lora, dtype="bfloat16")
+    trace = run(capsys, 0, "--model", folder, "--config", path, "--gpus", "2", "--trace")[0]["trace"]
+    assert trace["activation_bytes_per_token"]["none"]["counted"] > 0
