@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -34,16 +35,24 @@ type nights struct {
 	store  *store.Memory
 	policy *scripted.Server
 	world  *world
-	// broken is a shard that cannot be judged, -1 for none.
-	broken int
+	// broken is a shard that cannot be judged, -1 for none; refused is what the model
+	// answers no request about, "" for nothing.
+	broken  int
+	refused string
 }
 
 func newNights(t *testing.T) *nights {
 	n := &nights{t: t, store: store.NewMemory("rpo"), world: newWorld(0, nil), broken: -1}
-	n.policy = scripted.New(t, scripted.PerChoice(func(p scripted.Parsed, seed int64) string {
+	answer := scripted.PerChoice(func(p scripted.Parsed, seed int64) string {
 		words := []string{"The boat is here.", "Nothing.", "There were 7 boats, a boat for each.", "I count 3.", "A boat."}
 		return fmt.Sprintf("%s %s", words[seed%int64(len(words))], p.Last())
-	}))
+	})
+	n.policy = scripted.New(t, func(p scripted.Parsed) scripted.Reply {
+		if n.refused != "" && strings.Contains(p.Last(), n.refused) {
+			return scripted.Refuse(http.StatusBadRequest, "this is not talked about")
+		}
+		return answer(p)
+	})
 	models := steptest.Cached{Models: steptest.Models{"policy": n.policy.URL}, Cache: cache.New(n.store, slog.New(slog.DiscardHandler))}
 	records, judges := &store.Activities{Store: n.store}, &judge.Activities{Store: n.store, Models: models}
 	pairs := &pair.Activities{Store: n.store, Models: models}
