@@ -47,7 +47,7 @@ func TestEveryFaultIsClassifiedAndRetriedWithinBounds(t *testing.T) {
 		{"redirect", scripted.Reply{Status: 307, Header: http.Header{"Location": {"http://elsewhere/"}}},
 			outcome{kind: schemas.InvalidInput, attempts: 1, endpoint: true, says: "http://elsewhere/"}},
 		{"invalid JSON", scripted.InvalidJSON(), outcome{kind: schemas.CorruptData, attempts: 3, says: "oops"}},
-		{"truncated body", scripted.Truncated("a text of some length"), outcome{kind: schemas.CorruptData, attempts: 3, says: "broke off"}},
+		{"truncated body", scripted.Truncated("a text of some length"), outcome{kind: schemas.Overloaded, attempts: 5, says: "broke off"}},
 		{"no choices", scripted.Say(), outcome{kind: schemas.CorruptData, attempts: 3, says: "no choices"}},
 		{"choices missing", body(`{"object":"chat.completion"}`), outcome{kind: schemas.CorruptData, attempts: 3, says: "no choices"}},
 		{"message missing", body(`{"choices":[{"index":0}]}`), outcome{kind: schemas.CorruptData, attempts: 3, says: "without a message"}},

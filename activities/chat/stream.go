@@ -20,6 +20,7 @@ const drainWithin = time.Second
 var (
 	errTooLarge  = errors.New("too large")
 	errNotChunks = errors.New("not the JSON expected")
+	errEnded     = errors.New("the stream ended")
 )
 
 // readStream reads a completion that comes as server-sent events.
@@ -38,8 +39,10 @@ func (w *wire) readStream(r *incoming, req Request) (Response, error) {
 	case errors.Is(err, errNotChunks):
 		r.body = last
 		return Response{}, w.nonsense(r.answer, err.Error())
+	case errors.Is(err, errEnded):
+		return Response{}, r.brokeOff(schemas.CorruptData, counted.n, err)
 	default:
-		return Response{}, r.brokeOff(counted.n, err)
+		return Response{}, r.brokeOff(schemas.Overloaded, counted.n, err)
 	}
 	r.body = last
 	response, err := w.respond(r.answer, reply, req)
@@ -92,7 +95,7 @@ func assemble(from io.Reader, n int) (reply replyJSON, last []byte, err error) {
 		event, err := events.next()
 		if err != nil {
 			if err == io.EOF {
-				err = io.ErrUnexpectedEOF
+				err = errEnded
 			}
 			return reply, last, err
 		}
@@ -140,7 +143,7 @@ func assemble(from io.Reader, n int) (reply replyJSON, last []byte, err error) {
 			break
 		}
 		if p.finished == "" {
-			return reply, last, io.ErrUnexpectedEOF
+			return reply, last, errEnded
 		}
 		text := p.text.String()
 		reply.Choices = append(reply.Choices, choiceJSON{Index: i, FinishReason: &p.finished, Message: &messageJSON{&text}})

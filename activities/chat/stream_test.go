@@ -114,7 +114,7 @@ func TestABrokenStreamIsNoReply(t *testing.T) {
 		attempts int // 0 is what the limiter decides
 		says     string
 	}{
-		{"cut by the network", scripted.Truncated("one two three"), schemas.CorruptData, 3, "broke off"},
+		{"cut by the network", scripted.Truncated("one two three"), schemas.Overloaded, 5, "broke off"},
 		{"ended without saying so", sse(delta(0, "a", "stop")), schemas.CorruptData, 3, "broke off"},
 		{"said to be done before its choice", sse(delta(0, "a", ""), done), schemas.CorruptData, 3, "broke off"},
 		{"without a choice", sse(done), schemas.CorruptData, 3, "no choices"},

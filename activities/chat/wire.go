@@ -177,14 +177,16 @@ func (r *incoming) readAll() (err error) {
 	case err != nil && r.limited.Err() != nil:
 		return r.endpoint.notAnswered(r.caller, r.limited, r.secret, err)
 	case err != nil && r.status/100 == 2:
-		return r.brokeOff(len(r.body), err)
+		return r.brokeOff(schemas.Overloaded, len(r.body), err)
 	case len(r.body) > maxBody:
 		return r.endpoint.failed(schemas.CorruptData, "the reply is larger than %d MiB", maxBody>>20)
 	}
 	return nil
 }
 
-// brokeOff is the error of a reply that ended too early.
-func (r *incoming) brokeOff(after int, err error) error {
-	return r.endpoint.failed(schemas.CorruptData, "the reply broke off after %d bytes (%v)", after, err)
+// brokeOff is the error of a reply that ended too early: Overloaded if the
+// connection was lost, which says nothing of the request and must not have its row
+// set aside, and CorruptData if the server ended the reply as if it were whole.
+func (r *incoming) brokeOff(t schemas.ErrorType, after int, err error) error {
+	return r.endpoint.failed(t, "the reply broke off after %d bytes (%v)", after, err)
 }
