@@ -65,8 +65,16 @@ func (l *ledger) breach(format string, args ...any) {
 	l.breaches = append(l.breaches, fmt.Sprintf(format, args...))
 }
 
+// known reports whether there is a record as far as anybody saw. It is asked
+// before a request is passed on: what happens meanwhile breaches nothing.
+func (l *ledger) known(u unit) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.of(u).committed
+}
+
 // wrote notes a worker's write of a commit record and S3's answer, 0 for none.
-func (l *ledger) wrote(worker int, u unit, conditional bool, sum string, status int) {
+func (l *ledger) wrote(worker int, u unit, known, conditional bool, sum string, status int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.of(u)
@@ -75,7 +83,7 @@ func (l *ledger) wrote(worker int, u unit, conditional bool, sum string, status 
 	}
 	switch {
 	case status == 200:
-		if e.created++; e.created > 1 || e.committed {
+		if e.created++; e.created > 1 || known {
 			l.breach("%s: its commit record was created again", u)
 		}
 		e.committed, e.committer, e.sum = true, worker, sum
@@ -87,12 +95,12 @@ func (l *ledger) wrote(worker int, u unit, conditional bool, sum string, status 
 }
 
 // looked notes a worker's look for a commit record: what it found, "" for none.
-func (l *ledger) looked(worker int, u unit, sum string) {
+func (l *ledger) looked(worker int, u unit, known bool, sum string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.of(u)
 	switch {
-	case sum == "" && e.committed:
+	case sum == "" && known:
 		l.breach("%s: its commit record is gone", u)
 	case sum == "":
 		e.began[worker] = true

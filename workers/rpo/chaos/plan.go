@@ -28,7 +28,8 @@ const (
 	// repeatCommits passes the next count conditional writes on twice; the worker
 	// gets the second answer, a 412.
 	repeatCommits kind = "repeat commits"
-	// refuseS3 answers the next count requests with status and does not pass them on.
+	// refuseS3 answers the next count requests with status and does not pass them
+	// on, at most for delay.
 	refuseS3 kind = "refuse S3 requests"
 	// cutRequests and cutAnswers break the connection in the middle of the next
 	// count writes, or of the answers to reads.
@@ -37,9 +38,9 @@ const (
 	// fillDisk fills the disk under the S3 server's data and the worker's scratch
 	// folder; the operator frees it after delay.
 	fillDisk kind = "fill disk"
-	// hangEndpoint leaves the next count calls without an answer.
+	// hangEndpoint leaves the next count calls without an answer, failEndpoint
+	// answers them with status, where 0 cuts the answer; both at most for delay.
 	hangEndpoint kind = "hang endpoint"
-	// failEndpoint answers the next count calls with status; 0 cuts the answer.
 	failEndpoint kind = "fail endpoint"
 )
 
@@ -71,7 +72,9 @@ type fault struct {
 	stage string
 	on    event
 	n     int
-	// count, status and delay are as the kind says.
+	// count, status and delay are as the kind says. What lasts for a time, or for a
+	// count of requests that come more and more rarely, is mended by the operator
+	// after delay, as an outage is: it may be longer than a shard's retries take.
 	count, status int
 	delay         time.Duration
 }
@@ -85,7 +88,7 @@ func (f fault) String() string {
 		s += fmt.Sprintf(", status %d", f.status)
 	}
 	if f.delay > 0 {
-		s += fmt.Sprintf(", for %s", f.delay)
+		s += fmt.Sprintf(", %s", f.delay)
 	}
 	return s
 }
@@ -137,13 +140,13 @@ func draw(r *rand.Rand, k kind) fault {
 	case repeatCommits, cutRequests, cutAnswers:
 		f.count = 1 + r.IntN(4)
 	case refuseS3:
-		f.count, f.status = 1+r.IntN(40), []int{500, 503, 507}[r.IntN(3)]
+		f.count, f.status, f.delay = 1+r.IntN(60), []int{500, 503, 507}[r.IntN(3)], milliseconds(2000, 8000)
 	case fillDisk:
 		f.delay = milliseconds(1000, 6000)
 	case hangEndpoint:
-		f.count = 1 + r.IntN(30)
+		f.count, f.delay = 1+r.IntN(40), milliseconds(2000, 12000)
 	case failEndpoint:
-		f.count, f.status = 1+r.IntN(40), []int{0, 429, 500, 503}[r.IntN(4)]
+		f.count, f.status, f.delay = 1+r.IntN(60), []int{0, 429, 500, 503}[r.IntN(4)], milliseconds(2000, 12000)
 	}
 	return f
 }

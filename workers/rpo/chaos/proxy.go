@@ -69,11 +69,17 @@ func (p *proxy) listen(worker int) (address string, end func(), err error) {
 	return "http://" + l.Addr().String(), func() { s.Close() }, nil
 }
 
-// arm makes the next requests that a fault is for meet it.
-func (p *proxy) arm(f fault) {
+// arm makes the next requests that a fault is for meet it, until it is disarmed.
+func (p *proxy) arm(f fault) (disarm func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.armed = append(p.armed, &armed{f, f.count})
+	a := &armed{f, f.count}
+	p.armed = append(p.armed, a)
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		a.left = 0
+	}
 }
 
 // setFull has every write refused as a server with a full disk does.
@@ -230,11 +236,12 @@ func (p *proxy) forward(r request) (answer, error) {
 	if whole > 0 {
 		out.Body = io.NopCloser(bytes.NewReader(r.body))
 	}
+	known := r.record && p.ledger.known(r.unit)
 	got, err := p.exchange(out)
 	commit := r.record && r.Method == http.MethodPut
 	switch sum := sha256.Sum256(r.body); {
 	case commit:
-		p.ledger.wrote(r.worker, r.unit, r.conditional, hex.EncodeToString(sum[:]), got.status)
+		p.ledger.wrote(r.worker, r.unit, known, r.conditional, hex.EncodeToString(sum[:]), got.status)
 		if got.status == http.StatusOK {
 			p.director.on(onCommitted, r.worker, r.unit)
 		}
@@ -242,10 +249,10 @@ func (p *proxy) forward(r request) (answer, error) {
 			p.release(r.unit)
 		}
 	case r.record && r.Method == http.MethodGet && got.status == http.StatusNotFound:
-		p.ledger.looked(r.worker, r.unit, "")
+		p.ledger.looked(r.worker, r.unit, known, "")
 	case r.record && r.Method == http.MethodGet && got.status == http.StatusOK:
 		sum := sha256.Sum256(got.body)
-		p.ledger.looked(r.worker, r.unit, hex.EncodeToString(sum[:]))
+		p.ledger.looked(r.worker, r.unit, known, hex.EncodeToString(sum[:]))
 	}
 	return got, err
 }

@@ -39,6 +39,8 @@ type stack struct {
 
 	mu      sync.Mutex
 	workers []*worker
+	// failing are the faults of the endpoint that wait for calls.
+	failing []*armed
 	closed  bool
 }
 
@@ -100,7 +102,31 @@ func (s *stack) answer(p scripted.Parsed) scripted.Reply {
 	u := unit{stage, shard}
 	s.ledger.called(number, u)
 	s.director.on(onCall, number, u)
+	if f, struck := s.failure(); struck {
+		return f
+	}
 	return reply(p)
+}
+
+// failure is what the call that just came gets instead of its reply, if anything.
+func (s *stack) failure() (scripted.Reply, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, a := range s.failing {
+		if a.left == 0 {
+			continue
+		}
+		a.left--
+		switch {
+		case a.kind == hangEndpoint:
+			return scripted.Reply{Hang: true}, true
+		case a.status == 0:
+			return scripted.Truncated("cut off in the middle of a word"), true
+		default:
+			return scripted.Refuse(a.status, "chaos"), true
+		}
+	}
+	return scripted.Reply{}, false
 }
 
 // open is the store as the operator sees it, past the proxy.
@@ -286,17 +312,19 @@ func (s *stack) strike(f fault, number int, u unit) {
 		}
 		s.later(f.delay, func() error { s.disk.free(); return nil })
 	case hangEndpoint, failEndpoint:
-		one := scripted.Reply{Hang: true}
-		switch {
-		case f.kind == hangEndpoint:
-		case f.status == 0:
-			one = scripted.Truncated("cut off in the middle of a word")
-		default:
-			one = scripted.Refuse(f.status, "chaos")
-		}
-		for range f.count {
-			s.endpoint.Fail(one)
-		}
+		a := &armed{f, f.count}
+		s.mu.Lock()
+		s.failing = append(s.failing, a)
+		s.mu.Unlock()
+		s.later(f.delay, func() error {
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			a.left = 0
+			return nil
+		})
+	case refuseS3:
+		disarm := s.proxy.arm(f)
+		s.later(f.delay, func() error { disarm(); return nil })
 	default:
 		s.proxy.arm(f)
 	}
