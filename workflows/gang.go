@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
 
 	"rpo/activities/store"
@@ -10,8 +11,9 @@ import (
 	"rpo/schemas"
 )
 
-// gang is a stage that is one activity: a set of processes that start, fail and
-// go on from a checkpoint as one. Out is the activity's result.
+// gang is a stage that is one activity, or one on each of several hosts: a set of
+// processes that start, fail and go on from a checkpoint as one. Out is the
+// activity's result.
 type gang[Out outcome] struct {
 	name     string
 	activity string
@@ -33,7 +35,8 @@ type gang[Out outcome] struct {
 	mend func(error) (note string, ok bool)
 }
 
-// run shows the same status as a stage of shards does, with no shards.
+// run shows the same status as a stage of shards does, with no shards. Like one it
+// parks where it cannot go on.
 func (g gang[Out]) run(ctx workflow.Context, in schemas.StageInput) (out Out, err error) {
 	status := schemas.StageStatus{Stage: g.name, Status: schemas.StatusRunning, Began: stamp(workflow.Now(ctx))}
 	made, notes := "", ""
@@ -42,11 +45,19 @@ func (g gang[Out]) run(ctx workflow.Context, in schemas.StageInput) (out Out, er
 	if err != nil {
 		return out, err
 	}
-	show := func() error {
+	told, err := openDesk(ctx, &status)
+	if err != nil {
+		return out, err
+	}
+	ctx = inPool(ctx, g.options.Pool)
+	tell := func() {
 		at := placeOf(ctx)
 		workflow.SetCurrentDetails(ctx, fmt.Sprintf("**%s** on %s: %s, began %s\n%s", g.name, code(g.options.BaseModel), status.Status, moment(status.Began),
 			list(line{status.Status == schemas.StatusRunning, "steps, loss and speed: the heartbeat of the " + at.pending("pending activity")}))+
-			notes+at.surroundings(status, in.Manifest, made))
+			told.tells()+notes+at.surroundings(status, in.Manifest, made))
+	}
+	show := func() error {
+		tell()
 		return workflow.UpsertTypedSearchAttributes(ctx, AttributeStage.ValueSet(g.name), AttributeStatus.ValueSet(status.Status),
 			AttributeJob.ValueSet(status.Job), AttributeModel.ValueSet(g.options.BaseModel))
 	}
@@ -65,7 +76,7 @@ func (g gang[Out]) run(ctx workflow.Context, in schemas.StageInput) (out Out, er
 	for again := true; err == nil && again; {
 		status.Job = opened.Job
 		if err = show(); err == nil {
-			err = workflow.ExecuteActivity(withGang(ctx, g.name+" on "+g.options.BaseModel, in.RunOptions), g.activity, g.input(opened)).Get(ctx, &out)
+			out, err = g.work(ctx, &in.RunOptions, opened, told, tell, show)
 		}
 		again = false
 		if err != nil && g.mend != nil {
@@ -82,6 +93,24 @@ func (g gang[Out]) run(ctx workflow.Context, in schemas.StageInput) (out Out, er
 		err = showErr
 	}
 	return out, err
+}
+
+// work runs the gang until it has ended or failed for good.
+func (g gang[Out]) work(ctx workflow.Context, run *schemas.RunOptions, opened store.OpenStageResult, d *desk, tell func(), show func() error) (out Out, err error) {
+	for {
+		if g.options.Nodes == 0 {
+			err = workflow.ExecuteActivity(withGang(ctx, g.name+" on "+g.options.BaseModel, *run), g.activity, g.input(opened)).Get(ctx, &out)
+		} else {
+			out, err = (&together[Out]{name: g.name, activity: g.activity, job: opened.Job, options: *g.options, run: *run,
+				input: g.input(opened).(placed), desk: d, tell: tell}).do(ctx)
+		}
+		if err == nil || ctx.Err() != nil || temporal.IsCanceledError(err) || !mendable(err) {
+			return out, err
+		}
+		if err = d.park(ctx, err, run, show); err != nil {
+			return out, err
+		}
+	}
 }
 
 // open derives the stage's job from its configuration, its input and the content

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"context"
 	"go/ast"
 	"go/parser"
 	"go/token"
@@ -125,6 +126,8 @@ func TestWorkflowsPassActivitiesWhatTheyTakeAndCallAllOfThem(t *testing.T) {
 		env.RegisterDelayedCallback(func() { env.SignalWorkflow(SignalLeaseNodes, object(`{"holder":"h","want":1}`)) }, time.Second)
 	})
 	calls = append(calls, idle.seen.activities...)
+	gang := newGang(func(context.Context, train.Place) error { return nil })
+	calls = append(calls, gang.try(t, twoNodes).seen.activities...)
 	called := map[string]bool{}
 	for _, c := range calls {
 		called[c.name] = true

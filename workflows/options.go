@@ -110,7 +110,7 @@ func withProbe(ctx workflow.Context, queue, summary string) workflow.Context {
 // withLook is for a look at a base model, whose weights are read once.
 func withLook(ctx workflow.Context, summary string) workflow.Context {
 	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
-		TaskQueue: QueueGPU, Summary: summary, Priority: precedence(ctx, aheadOfRun),
+		TaskQueue: lookQueue(ctx), Summary: summary, Priority: precedence(ctx, aheadOfRun),
 		StartToCloseTimeout: 2 * time.Hour, HeartbeatTimeout: time.Minute,
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, MaximumAttempts: 3},
 	})
@@ -123,5 +123,45 @@ func withGang(ctx workflow.Context, summary string, o schemas.RunOptions) workfl
 		TaskQueue: QueueGPU, Summary: summary, Priority: precedence(ctx, withRun),
 		StartToCloseTimeout: 14 * 24 * time.Hour, HeartbeatTimeout: time.Duration(o.HeartbeatTimeout),
 		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute, MaximumAttempts: 40},
+	})
+}
+
+// poolKey finds the pool of a gang in its context.
+type poolKey struct{}
+
+// inPool has looks at a model made by the hosts of a pool, if one is named.
+func inPool(ctx workflow.Context, pool string) workflow.Context {
+	return workflow.WithValue(ctx, poolKey{}, pool)
+}
+
+func lookQueue(ctx workflow.Context) string {
+	if pool, _ := ctx.Value(poolKey{}).(string); pool != "" {
+		return PoolQueue(pool)
+	}
+	return QueueGPU
+}
+
+// nodeAnswers is how long a host that a pool has just given may take to begin.
+const nodeAnswers = 2 * time.Minute
+
+// withNode is for what one host of a gang does before the others. Only on the
+// queue of one host is waiting in vain possible, so it has an end.
+func withNode(ctx workflow.Context, queue, summary string) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue: queue, Summary: summary, Priority: precedence(ctx, withRun),
+		StartToCloseTimeout: 2 * time.Minute, ScheduleToStartTimeout: nodeAnswers, HeartbeatTimeout: heartbeat(ctx, 30*time.Second),
+		RetryPolicy: &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: 30 * time.Second, MaximumAttempts: 3},
+	})
+}
+
+// withRank is for one host of a gang. It is tried once: when one fails all go on
+// from the last checkpoint, together. A cancelled one is waited for, since its
+// host must be free when it is given back.
+func withRank(ctx workflow.Context, queue, summary string, o schemas.RunOptions) workflow.Context {
+	return workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+		TaskQueue: queue, Summary: summary, Priority: precedence(ctx, withRun),
+		StartToCloseTimeout: 14 * 24 * time.Hour, ScheduleToStartTimeout: nodeAnswers, HeartbeatTimeout: time.Duration(o.HeartbeatTimeout),
+		WaitForCancellation: true,
+		RetryPolicy:         &temporal.RetryPolicy{InitialInterval: time.Second, BackoffCoefficient: 2, MaximumInterval: time.Minute, MaximumAttempts: 1},
 	})
 }

@@ -24,6 +24,11 @@ import (
 func checkOptions(t *testing.T, what string, o workflow.ActivityOptions) {
 	t.Helper()
 	r := o.RetryPolicy
+	if strings.HasPrefix(o.TaskQueue, QueueGPU+"-") || strings.HasPrefix(o.TaskQueue, "rpo-pool-") {
+		checkHost(t, what, o)
+		o.ScheduleToStartTimeout, o.TaskQueue, o.WaitForCancellation = 0, QueueGPU, false
+		r = &temporal.RetryPolicy{InitialInterval: r.InitialInterval, BackoffCoefficient: r.BackoffCoefficient, MaximumInterval: r.MaximumInterval, MaximumAttempts: 2}
+	}
 	switch {
 	case o.StartToCloseTimeout <= 0:
 		t.Errorf("%s: StartToClose is not set", what)
@@ -51,6 +56,22 @@ func checkOptions(t *testing.T, what string, o workflow.ActivityOptions) {
 		t.Errorf("%s: says more than it must: %+v", what, o)
 	}
 	checkPrecedence(t, what, o.Priority)
+}
+
+// checkHost holds the options of an activity on the queue of one host or pool to
+// what is different there: its worker may never come, and the hosts of a gang are
+// not tried again one by one.
+func checkHost(t *testing.T, what string, o workflow.ActivityOptions) {
+	t.Helper()
+	host := strings.HasPrefix(o.TaskQueue, QueueGPU+"-")
+	switch {
+	case host && (o.ScheduleToStartTimeout < time.Minute || o.ScheduleToStartTimeout > 5*time.Minute):
+		t.Errorf("%s: it waits %s for a host that may be gone", what, o.ScheduleToStartTimeout)
+	case !host && o.ScheduleToStartTimeout != 0:
+		t.Errorf("%s: a pool without a free host is no failure", what)
+	case o.RetryPolicy.MaximumAttempts < 1 || o.WaitForCancellation != (o.RetryPolicy.MaximumAttempts == 1):
+		t.Errorf("%s: only a host of a gang is tried once, and waited for: %+v", what, o)
+	}
 }
 
 func checkPrecedence(t *testing.T, what string, p temporal.Priority) {
@@ -100,6 +121,8 @@ func TestEveryOptionSetFollowsTheRules(t *testing.T) {
 		"withShard":   func(ctx workflow.Context) workflow.Context { return withShard(ctx, QueueLLM, "s", run) },
 		"withProbe":   func(ctx workflow.Context) workflow.Context { return withProbe(ctx, QueueGPU, "s") },
 		"withLook":    func(ctx workflow.Context) workflow.Context { return withLook(ctx, "s") },
+		"withNode":    func(ctx workflow.Context) workflow.Context { return withNode(ctx, HostQueue("gpu-1"), "s") },
+		"withRank":    func(ctx workflow.Context) workflow.Context { return withRank(ctx, HostQueue("gpu-1"), "s", run) },
 		"withGang":    func(ctx workflow.Context) workflow.Context { return withGang(ctx, "s", run) },
 	}
 	file, err := parser.ParseFile(token.NewFileSet(), "options.go", nil, 0)

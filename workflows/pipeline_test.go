@@ -141,7 +141,12 @@ func TestAPipelineFailsWithTheInnermostMessageOfTheStageThatFailed(t *testing.T)
 			w := newWorld(2, nil)
 			w.fails = map[string]error{name: schemas.Errorf(schemas.CorruptData, "object 42 is broken")}
 			var env *testsuite.TestWorkflowEnvironment
-			tr := try(t, w, RunPipelineName, object(pipelineInput), func(e *testsuite.TestWorkflowEnvironment) { env = e })
+			tr := try(t, w, RunPipelineName, object(pipelineInput), func(e *testsuite.TestWorkflowEnvironment) {
+				env = e
+				if stage == "reference" || stage == "train" { // they park
+					later(e, 1, func() { e.SignalWorkflowByID("default-test-workflow-id/"+stage, UpdateStop, nil) })
+				}
+			})
 			if e := tr.failure(); e.Type() != "CorruptData" || e.Message() != "object 42 is broken" {
 				t.Errorf("got %s: %s", e.Type(), e.Message())
 			}

@@ -27,6 +27,14 @@ type Input struct {
 	// Manifest lists the pairs.
 	Manifest string `json:"manifest"`
 	schemas.TrainOptions
+	// Gang is the host's place among several, null for a host alone.
+	Gang *train.Place `json:"gang,omitempty"`
+}
+
+// At returns the input of one host of a gang.
+func (in Input) At(p *train.Place) any {
+	in.Gang = p
+	return in
 }
 
 // config is the trainer's configuration file.
@@ -67,6 +75,9 @@ func (a *Activities) ReferencePairs(ctx context.Context, in Input) (schemas.Stag
 	} else if r, err = a.compute(ctx, in, m); err != nil {
 		return schemas.StageResult{}, err
 	}
+	if !ok && !in.Gang.Leads() {
+		return schemas.StageResult{}, nil // host 0 has the values
+	}
 	// Values that are there for other tables stay.
 	out := schemas.Manifest{Job: in.Job, Stage: stage, Books: r.Books}
 	reference := schemas.ReferenceOf(train.Table(in.Loss, m))
@@ -100,7 +111,7 @@ func (a *Activities) compute(ctx context.Context, in Input, m schemas.Manifest) 
 	if r.Books.In == 0 {
 		return r, train.NoRows(in.Manifest, in.Loss)
 	}
-	dir, release, err := a.Node.Claim(stage, in.Job)
+	dir, release, err := a.Node.Claim(stage, in.Gang.Folder(in.Job))
 	if err != nil {
 		return r, err
 	}
@@ -131,13 +142,13 @@ func (a *Activities) compute(ctx context.Context, in Input, m schemas.Manifest) 
 	}
 	started := time.Now()
 	err = train.Process{
-		Command: append(a.Node.Ranks(in.Processes), "-m", "rpo_trainer.reference", "--config", file),
-		Env:     a.Node.Env(), Dir: dir, Log: filepath.Join(dir, "log"),
+		Command: append(a.Node.Launch(in.Processes, in.Gang), "-m", "rpo_trainer.reference", "--config", file),
+		Env:     a.Node.GangEnv(in.Gang), Dir: dir, Log: filepath.Join(dir, "log"),
 		Progress: train.Follow(c.Events),
 		Beat:     func(b schemas.Heartbeat) { activity.RecordHeartbeat(ctx, b) },
-		Stall:    time.Duration(in.StallTimeout), Stopping: activity.GetWorkerStopChannel(ctx),
+		Stall:    in.Gang.Stall(in.StallTimeout), Stopping: activity.GetWorkerStopChannel(ctx),
 	}.Run(ctx)
-	if err = train.Explain(err, c.Result, dir); err != nil {
+	if err = train.Explain(err, c.Result, dir); err != nil || !in.Gang.Leads() {
 		return r, err
 	}
 	activity.GetLogger(ctx).Info("reference pass done", "rows", r.Books.In, "took", time.Since(started))
@@ -158,6 +169,9 @@ func (a *Activities) compute(ctx context.Context, in Input, m schemas.Manifest) 
 		return r, err
 	}
 	r.Outputs = map[string]schemas.Object{schemas.TableReference: o}
+	if err := in.Gang.Fence(ctx, a.Store, in.Job); err != nil {
+		return r, err
+	}
 	if r, _, err = store.Commit(ctx, a.Store, r); err != nil {
 		return r, err
 	}

@@ -65,7 +65,7 @@ func (a *Activities) TrainPolicy(ctx context.Context, in Input) (schemas.TrainRe
 		}
 		return a.load(ctx, r, 1)
 	}
-	dir, release, err := a.Node.Claim(stage, in.Gang.folder(in.Job))
+	dir, release, err := a.Node.Claim(stage, in.Gang.Folder(in.Job))
 	if err != nil {
 		return schemas.TrainResult{}, err
 	}
@@ -179,7 +179,7 @@ func (a *Activities) run(ctx context.Context, in Input, c config, dir string) er
 				break
 			}
 		},
-		Stall: in.Gang.stall(in.StallTimeout), Stopping: activity.GetWorkerStopChannel(ctx),
+		Stall: in.Gang.Stall(in.StallTimeout), Stopping: activity.GetWorkerStopChannel(ctx),
 		Stop: func() { os.WriteFile(filepath.Join(c.OutDir, "STOP"), nil, 0o644) },
 	}.Run(ctx)
 	if err != nil {
@@ -197,10 +197,12 @@ func (a *Activities) run(ctx context.Context, in Input, c config, dir string) er
 		// Training itself went on; a lost copy costs time after a lost machine.
 		activity.GetLogger(ctx).Warn("copy checkpoint", "job", in.Job, "error", copyErr)
 	}
-	if ctx.Err() != nil {
+	why := Explain(err, filepath.Join(c.OutDir, "result.json"), dir)
+	if ctx.Err() != nil && (in.Gang == nil || schemas.Retryable(why)) {
 		return err
 	}
-	return Explain(err, filepath.Join(c.OutDir, "result.json"), dir)
+	// A gang is cancelled when one of its hosts fails, and this one may know why.
+	return why
 }
 
 // Explain prefers the trainer's own account of a failed run, its result file, to

@@ -35,6 +35,12 @@ type Place struct {
 	Checkpoint string `json:"checkpoint,omitempty"`
 }
 
+// At returns the input of one host of a gang.
+func (in Input) At(p *Place) any {
+	in.Gang = p
+	return in
+}
+
 // OpenGangInput opens an attempt.
 type OpenGangInput struct {
 	Job string `json:"job"`
@@ -196,18 +202,18 @@ func runOf(ctx context.Context) string {
 	return id[:min(len(id), 8)]
 }
 
-// folder is the name of a job's local folder. A gang's is its own: what one of its
+// Folder is the name of a job's local folder. A gang's is its own: what one of its
 // hosts has of a checkpoint is not a whole one.
-func (p *Place) folder(job string) string {
+func (p *Place) Folder(job string) string {
 	if p == nil {
 		return job
 	}
 	return job + "-gang"
 }
 
-// stall is how long the trainer may make no progress. Host 0 has the event lines;
+// Stall is how long the trainer may make no progress. Host 0 has the event lines;
 // what stalls any host stalls it.
-func (p *Place) stall(timeout schemas.Duration) time.Duration {
+func (p *Place) Stall(timeout schemas.Duration) time.Duration {
 	if p.Leads() {
 		return time.Duration(timeout)
 	}
