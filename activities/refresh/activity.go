@@ -12,7 +12,12 @@ import (
 )
 
 // Activities of the refresh step.
-type Activities struct{ Store store.Store }
+type Activities struct {
+	Store store.Store
+	// ParquetReader is the command that reads Parquet files of foreign origin, this
+	// program itself if it is nil.
+	ParquetReader []string
+}
 
 // FindInput names a source and the data set that is to consume it.
 type FindInput struct {
@@ -45,6 +50,7 @@ func (a *Activities) FindNewProfiles(ctx context.Context, in FindInput) (schemas
 		mark, out.Anew = schemas.Watermark{}, true
 	}
 	f := newFinder(a.Store, mark)
+	f.parquet = a.parquetLines
 	if f.buried, err = store.GetForgotten(ctx, a.Store); err != nil {
 		return out, err
 	}
@@ -104,6 +110,8 @@ type finder struct {
 	// objects has the consumed version of each object, rows the consumed profiles.
 	objects map[string]string
 	rows    map[string]bool
+	// parquet turns a Parquet file into lines.
+	parquet func(ctx context.Context, data []byte) ([]byte, error)
 	// buried are the profiles that must not come back.
 	buried store.Forgotten
 

@@ -14,8 +14,11 @@ import (
 	"rpo/schemas"
 )
 
-// lines is the extension of objects that hold profiles as JSON lines.
-const lines = ".jsonl"
+// Extensions of objects that hold profiles: as JSON lines, and as rows.
+const (
+	lines = ".jsonl"
+	rows  = ".parquet"
+)
 
 // readManifest takes the profiles and turns of a manifest's shards.
 func (f *finder) readManifest(ctx context.Context, uri string) error {
@@ -49,8 +52,8 @@ func (f *finder) readManifest(ctx context.Context, uri string) error {
 	return nil
 }
 
-// readFolder takes the profiles of all .jsonl objects under a folder, in the order
-// of their keys. One that cannot be read as profiles is refused as a whole and
+// readFolder takes the profiles of all .jsonl and .parquet objects under a folder,
+// in the order of their keys. One that cannot be read as profiles is refused as a whole and
 // the others are taken, so that one bad file does not end a refresh.
 func (f *finder) readFolder(ctx context.Context, uri string, o profile.Options) error {
 	folder, err := f.store.Key(strings.TrimSuffix(uri, "/"))
@@ -63,19 +66,20 @@ func (f *finder) readFolder(ctx context.Context, uri string, o profile.Options) 
 		return err
 	}
 	for _, key := range keys {
-		if path.Ext(key) != lines {
+		ending := path.Ext(key)
+		if ending != lines && ending != rows {
 			continue
 		}
-		if err := f.readLines(ctx, key, strings.TrimSuffix(strings.TrimPrefix(key, folder), lines), o); err != nil {
+		if err := f.readObject(ctx, key, strings.TrimSuffix(strings.TrimPrefix(key, folder), ending), o); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// readLines takes the profiles of one object. They get the ids that `rpo import`
+// readObject takes the profiles of one object. They get the ids that `rpo import`
 // gives to the lines of a file of that name.
-func (f *finder) readLines(ctx context.Context, key, source string, o profile.Options) error {
+func (f *finder) readObject(ctx context.Context, key, source string, o profile.Options) error {
 	_, sum, err := f.store.Head(ctx, key)
 	if err != nil {
 		return err
@@ -94,7 +98,15 @@ func (f *finder) readLines(ctx context.Context, key, source string, o profile.Op
 		f.unchanged++
 		return nil
 	}
-	in, err := profile.ReadPlain(bytes.NewReader(data), source, o)
+	var in profile.Imported
+	if path.Ext(key) == rows {
+		in, err = f.readRows(ctx, data, source, o)
+	} else {
+		in, err = profile.ReadPlain(bytes.NewReader(data), source, o)
+	}
+	if err != nil && schemas.Retryable(err) {
+		return err // not the file's fault
+	}
 	if err != nil {
 		f.refuse(key, err)
 		return nil
