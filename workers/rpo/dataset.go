@@ -16,6 +16,7 @@ import (
 func datasetCommand(ctx context.Context, args []string) error {
 	return verb(ctx, "dataset", map[string]func(context.Context, []string) error{
 		"list": listDatasets, "show": showDataset, "pin": pinDataset, "unpin": unpinDataset, "export": exportDataset,
+		"forget": forgetRows,
 	}, args)
 }
 
@@ -31,15 +32,19 @@ type shownVersion struct {
 	Pinned  bool `json:"pinned"`
 	// PinReason is what the person who pinned it said.
 	PinReason string `json:"pin_reason,omitempty"`
+	// SupersededBy is the version that holds what is left after rows of this one were
+	// forgotten: its own objects are gone.
+	SupersededBy int `json:"superseded_by,omitempty"`
 }
 
-func shown(v schemas.DatasetVersion, pins map[int]string) shownVersion {
+func shown(v schemas.DatasetVersion, pins map[int]string, superseded map[int]int) shownVersion {
 	out := shownVersion{Number: v.Number, Parent: v.Parent, Hash: v.Hash, Objects: len(v.Objects)}
 	for _, o := range v.Objects {
 		out.Rows += o.Rows
 		out.Bytes += o.Bytes
 	}
 	out.PinReason, out.Pinned = pins[v.Number]
+	out.SupersededBy = superseded[v.Number]
 	return out
 }
 
@@ -72,6 +77,10 @@ func listDatasets(ctx context.Context, args []string) error {
 		if err != nil {
 			return err
 		}
+		superseded, err := store.Superseded(ctx, s, name)
+		if err != nil {
+			return err
+		}
 		d := listedDataset{Dataset: name}
 		for _, number := range numbers {
 			v, err := store.Version(ctx, s, name, number)
@@ -79,7 +88,7 @@ func listDatasets(ctx context.Context, args []string) error {
 				return err
 			}
 			d.Table = cmp.Or(store.TableOf(v), d.Table)
-			d.Versions = append(d.Versions, shown(v, pins))
+			d.Versions = append(d.Versions, shown(v, pins, superseded))
 		}
 		all = append(all, d)
 	}
@@ -121,6 +130,10 @@ func showDataset(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	superseded, err := store.Superseded(ctx, s, v.Dataset)
+	if err != nil {
+		return err
+	}
 	card := store.CardKey(v.Dataset, v.Number)
 	there, err := s.Exists(ctx, card)
 	if err != nil {
@@ -138,7 +151,7 @@ func showDataset(ctx context.Context, args []string) error {
 		Card     string           `json:"card,omitempty"`
 		Counts   map[string]int64 `json:"counts"`
 		Files    []schemas.Object `json:"files"`
-	}{v.Dataset, store.TableOf(v), shown(v, pins), v.Job, v.Manifest, card, v.Counts, v.Objects})
+	}{v.Dataset, store.TableOf(v), shown(v, pins, superseded), v.Job, v.Manifest, card, v.Counts, v.Objects})
 }
 
 func pinDataset(ctx context.Context, args []string) error {

@@ -146,8 +146,10 @@ func TestAnExportReplacesNothingAndMistakesNameTheMend(t *testing.T) {
 		"pin d":                                  {usageError, "NAME VERSION"},
 		"pin d newest":                           {usageError, `"newest"`},
 		"unpin d 0":                              {usageError, `"0"`},
-		"shw":                                    {usageError, "export, list, pin, show, unpin"},
+		"shw":                                    {usageError, "export, forget, list, pin, show, unpin"},
 		"export d more --to x --format parquet ": {usageError, "want 1 arguments"},
+		"forget d":                               {usageError, "--user"},
+		"forget d e --profile p":                 {usageError, "at most 1"},
 	} {
 		err := datasetCommand(t.Context(), strings.Fields(args))
 		if schemas.TypeOf(err) != want.kind || !strings.Contains(err.Error(), want.says) {

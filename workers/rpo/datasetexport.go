@@ -50,6 +50,13 @@ func exportDataset(ctx context.Context, args []string) error {
 	if err != nil {
 		return err
 	}
+	superseded, err := store.Superseded(ctx, s, v.Dataset)
+	if err != nil {
+		return err
+	}
+	if by := superseded[v.Number]; by > 0 {
+		return schemas.Errorf(schemas.InvalidInput, "export: rows of version %d of data set %s were forgotten: version %d holds the rest", v.Number, v.Dataset, by)
+	}
 	files, err := writeVersion(ctx, s, v, *format, *dir)
 	if err != nil {
 		return err
