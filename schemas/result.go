@@ -47,6 +47,9 @@ type TrainResult struct {
 	// memory did not suffice.
 	PairsPerBatch  int `json:"pairs_per_batch,omitempty"`
 	TokensPerBatch int `json:"tokens_per_batch,omitempty"`
+	// PromptsCompared is how many prompts the policy's endpoint renders to the same
+	// tokens as the trainer, 0 if that was not looked at.
+	PromptsCompared int `json:"prompts_compared,omitempty"`
 	// Plan is what was predicted.
 	Plan *TrainPlan `json:"plan,omitempty"`
 }

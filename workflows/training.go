@@ -54,6 +54,7 @@ func TrainModel(ctx workflow.Context, in schemas.TrainModelInput) (schemas.Train
 		needs = append(needs, schemas.TableReference)
 	}
 	var plan schemas.TrainPlan
+	compared := 0
 	asked := in.TrainOptions
 	out, err := gang[schemas.TrainResult]{
 		name: "train", activity: trainPolicy, options: &in.TrainOptions, needs: needs, config: recipe(in.TrainOptions),
@@ -66,7 +67,8 @@ func TrainModel(ctx workflow.Context, in schemas.TrainModelInput) (schemas.Train
 			if err != nil {
 				return notes, err
 			}
-			rendering, err := sameRendering(ctx, in)
+			rendering, same, err := sameRendering(ctx, in)
+			compared = same.Prompts
 			return notes + planned(plan) + rendering, err
 		},
 		input: func(o store.OpenStageResult) any {
@@ -77,7 +79,7 @@ func TrainModel(ctx workflow.Context, in schemas.TrainModelInput) (schemas.Train
 	if err != nil {
 		return out, err
 	}
-	out.Init, out.Plan = in.Init, &plan
+	out.Init, out.Plan, out.PromptsCompared = in.Init, &plan, compared
 	if in.PairsPerBatch != asked.PairsPerBatch || in.TokensPerBatch != asked.TokensPerBatch {
 		out.PairsPerBatch, out.TokensPerBatch = in.PairsPerBatch, in.TokensPerBatch
 	}
@@ -104,19 +106,18 @@ func startFrom(ctx workflow.Context, o *schemas.TrainOptions) (note string, err 
 }
 
 // sameRendering compares the endpoint's rendering of prompts with the trainer's.
-func sameRendering(ctx workflow.Context, in schemas.TrainModelInput) (note string, err error) {
+func sameRendering(ctx workflow.Context, in schemas.TrainModelInput) (note string, r train.Rendering, err error) {
 	if in.PolicyEndpoint == "" || in.PolicyEndpoint == schemas.NoEndpoint {
-		return "", nil
+		return "", r, nil
 	}
-	var r train.Rendering
 	err = workflow.ExecuteActivity(withLook(ctx, "compare prompts with endpoint "+in.PolicyEndpoint), checkRendering,
 		train.RenderingInput{Manifest: in.Manifest, TrainOptions: in.TrainOptions}).Get(ctx, &r)
 	if err != nil {
-		return "", err
+		return "", r, err
 	}
 	at := "prompts: endpoint " + code(in.PolicyEndpoint)
 	return list(line{r.Through == "", at + " offers no way to compare its rendering with the trainer's"},
-		line{r.Through != "", fmt.Sprintf("%s renders %d of them to the trainer's tokens (asked by %s)", at, r.Prompts, r.Through)}), nil
+		line{r.Through != "", fmt.Sprintf("%s renders %d of them to the trainer's tokens (asked by %s)", at, r.Prompts, r.Through)}), r, nil
 }
 
 // planned shows what is predicted.

@@ -148,8 +148,11 @@ func TestPromptsAreComparedWhereAnEndpointIsNamed(t *testing.T) {
 		`{"manifest":"m","policy_endpoint":"vllm"}`: 1, `{"manifest":"m","policy_endpoint":"silent"}`: 1,
 	} {
 		w := newWorld(1, nil)
-		if tr := try(t, w, TrainModelName, object("%s", input)); tr.err != nil || w.calls[checkRendering] != want {
-			t.Errorf("%s: %v, compared %d times", input, tr.err, w.calls[checkRendering])
+		tr := try(t, w, TrainModelName, object("%s", input))
+		var out schemas.TrainResult
+		tr.get(&out)
+		if w.calls[checkRendering] != want || (out.PromptsCompared > 0) != strings.Contains(input, "vllm") {
+			t.Errorf("%s: compared %d times, %d prompts", input, w.calls[checkRendering], out.PromptsCompared)
 		}
 	}
 	w := newWorld(1, nil)

@@ -35,6 +35,9 @@ type config struct {
 	Device string `json:"device,omitempty"`
 	// Threads of a training process on a CPU; 0 leaves it to PyTorch.
 	Threads int `json:"threads,omitempty"`
+	// PricePerHour is what a GPU, or on a CPU a training process, costs, in the
+	// currency of the endpoints' prices: training plans predict their cost from it.
+	PricePerHour float64 `json:"price_per_hour,omitempty"`
 	// Models maps names to local Hugging Face folders.
 	Models map[string]string `json:"models,omitempty"`
 	// Endpoints maps names to model endpoints.
@@ -121,6 +124,9 @@ func (c config) validate(path string) error {
 	if c.Device != "cpu" && c.Device != "cuda" {
 		return fail("device %q is not cpu or cuda", c.Device)
 	}
+	if !(c.PricePerHour >= 0) {
+		return fail("price_per_hour %v is negative", c.PricePerHour)
+	}
 	for _, name := range slices.Sorted(maps.Keys(c.Endpoints)) {
 		e := c.Endpoints[name]
 		switch {
@@ -163,5 +169,6 @@ func (e endpoint) remote(name string) chat.Endpoint {
 }
 
 func (c config) node() train.Node {
-	return train.Node{Python: c.Python, PackageDir: c.Trainer, WorkDir: c.WorkDir, Device: c.Device, Threads: c.Threads, Models: c.Models}
+	return train.Node{Python: c.Python, PackageDir: c.Trainer, WorkDir: c.WorkDir, Device: c.Device, Threads: c.Threads, Models: c.Models,
+		PricePerHour: c.PricePerHour}
 }
