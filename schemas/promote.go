@@ -59,6 +59,19 @@ func (g Gates) Validate(path string) error {
 	return nil
 }
 
+// validPromotion checks the promotion at the end of another workflow, "" for none.
+func validPromotion(name string, g Gates) error {
+	switch {
+	case name == "" && g != (Gates{}):
+		return invalid("gates", "are given, but no model to promote to: name it with promote")
+	case name == "":
+		return nil
+	case !validName(name):
+		return invalid("promote", "%.100q is not a name of 1 to 64 letters, digits, '-', '_' or '.' that begins with a letter or digit", name)
+	}
+	return g.Validate("gates")
+}
+
 // PromoteModelInput promotes a trained model, or brings an older version back.
 type PromoteModelInput struct {
 	// Name is the model's name: 1 to 64 letters, digits, '-', '_' or '.'. Required.

@@ -42,6 +42,8 @@ type Summary struct {
 	Model  string `json:"model"`
 	// Stages are the results of the stages in their order.
 	Stages []StageResult `json:"stages"`
+	// Promotion is what became of the trained model, null if none was asked for.
+	Promotion *Promotion `json:"promotion,omitempty"`
 }
 
 // FamilySatisfaction is the share of followed constraints of one family.

@@ -21,6 +21,10 @@ type RunPipelineInput struct {
 	// EvalEndpoint serves both arms of the evaluation: its own model and the
 	// trained one, which it must be able to load (serve). Default: Endpoint.
 	EvalEndpoint string `json:"eval_endpoint,omitempty"`
+	// Promote, if given, is the model that the trained one becomes a version of at the
+	// end, if the gates let it through. Default: nothing is promoted.
+	Promote string `json:"promote,omitempty"`
+	Gates   Gates  `json:"gates,omitzero"`
 }
 
 func (in *RunPipelineInput) SetDefaults() {
@@ -35,10 +39,13 @@ func (in *RunPipelineInput) SetDefaults() {
 	in.TrainOptions.SetDefaults()
 	in.EvaluateOptions.SetDefaults()
 	setDefault(&in.EvalEndpoint, in.Endpoint)
+	if in.Promote != "" {
+		in.Gates.SetDefaults()
+	}
 }
 
 func (in *RunPipelineInput) Validate() error {
-	return first(require("profiles", in.Profiles), in.RunOptions.Validate(), in.SampleOptions.Validate(),
+	return first(require("profiles", in.Profiles), validPromotion(in.Promote, in.Gates), in.RunOptions.Validate(), in.SampleOptions.Validate(),
 		in.JudgeOptions.Validate(), in.ReverseOptions.Validate(),
 		in.PairOptions.Validate(), in.TrainOptions.Validate(), in.EvaluateOptions.Validate())
 }

@@ -20,6 +20,7 @@ const (
 	RefreshDatasetName     = "RefreshDataset"
 	ManageNodePoolName     = "ManageNodePool"
 	PromoteModelName       = "PromoteModel"
+	RunExperimentName      = "RunExperiment"
 )
 
 // Activity types. Each is the method's own name.
@@ -54,6 +55,8 @@ const (
 	returnNodes      = "ReturnNodes"
 	findGoneHolders  = "FindGoneHolders"
 	promoteModel     = "PromoteModel"
+	openExperiment   = "OpenExperiment"
+	tabulateArms     = "TabulateArms"
 )
 
 // Task queues, one per resource class.

@@ -20,6 +20,7 @@ import (
 	"rpo/activities/chat"
 	"rpo/activities/dialogue"
 	"rpo/activities/evaluate"
+	"rpo/activities/experiment"
 	"rpo/activities/judge"
 	"rpo/activities/pair"
 	nodepool "rpo/activities/pool"
@@ -36,7 +37,7 @@ import (
 
 // real are the structs whose methods a worker registers.
 var real = []any{&store.Activities{}, &chat.Activities{}, &profile.Activities{}, &dialogue.Activities{}, &sample.Activities{}, &judge.Activities{}, &reverse.Activities{},
-	&pair.Activities{}, &reference.Activities{}, &train.Activities{}, &evaluate.Activities{}, &refresh.Activities{}, &promote.Activities{}, &report.Activities{}, &nodepool.Activities{}}
+	&pair.Activities{}, &reference.Activities{}, &train.Activities{}, &evaluate.Activities{}, &refresh.Activities{}, &promote.Activities{}, &experiment.Activities{}, &report.Activities{}, &nodepool.Activities{}}
 
 // methods are the activities of the real structs by name, without their receivers.
 func methods() map[string]reflect.Type {
@@ -114,6 +115,7 @@ func TestWorkflowsPassActivitiesWhatTheyTakeAndCallAllOfThem(t *testing.T) {
 	note(try(t, newWorld(2, nil), RunPipelineName, object(pipelineInput)))
 	note(try(t, newWorld(2, nil), RefreshDatasetName, object(refreshInput)))
 	note(try(t, newWorld(1, nil), PromoteModelName, object(promoteInput)))
+	note(try(t, newWorld(1, nil), RunExperimentName, object(experimentInput)))
 	note(try(t, newWorld(1, nil), TrainModelName, object(`{"manifest":"m","init":"shop@latest","policy_endpoint":"policy"}`)))
 	for _, name := range []string{GenerateProfilesName, BuildDialoguesName} {
 		note(try(t, newWorld(2, nil), name, object("%s}", stagesOfShards[name].input)))
@@ -158,7 +160,7 @@ func TestThePublicNamesAreTheDocumentedOnes(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", prefix, got, want)
 		}
 	}
-	want := []string{"BuildDialogues", "BuildPairs", "ComputeReference", "EvaluateModel", "GenerateProfiles", "JudgeResponses", "ManageNodePool", "PromoteModel", "RefreshDataset", "ReverseConstraints", "RunPipeline", "SampleResponses", "TrainModel"}
+	want := []string{"BuildDialogues", "BuildPairs", "ComputeReference", "EvaluateModel", "GenerateProfiles", "JudgeResponses", "ManageNodePool", "PromoteModel", "RefreshDataset", "ReverseConstraints", "RunExperiment", "RunPipeline", "SampleResponses", "TrainModel"}
 	if got := names(); !slices.Equal(got, want) {
 		t.Errorf("workflows %v, want %v", got, want)
 	}

@@ -211,7 +211,8 @@ func TestEveryActivityThatAWorkflowStartsFollowsTheRules(t *testing.T) {
 	want := map[string]string{sampleShard: QueueLLM, judgeShard: QueueLLM, reverseShard: QueueLLM, evaluateShard: QueueLLM, describeModel: QueueLLM,
 		generateShard: QueueLLM, dialogueShard: QueueLLM, describePersonas: QueueIO,
 		pairShard: QueueIO, openStage: QueueIO, listShards: QueueIO, closeStage: QueueIO, publishVersion: QueueIO, compareArms: QueueIO, writeReport: QueueIO,
-		describeBase: QueueGPU, planTraining: QueueGPU, checkRendering: QueueGPU, resolveInit: QueueIO, referencePairs: QueueGPU, trainPolicy: QueueGPU}
+		describeBase: QueueGPU, planTraining: QueueGPU, checkRendering: QueueGPU, resolveInit: QueueIO, referencePairs: QueueGPU, trainPolicy: QueueGPU,
+		promoteModel: QueueIO, openExperiment: QueueIO, tabulateArms: QueueIO}
 	for _, name := range []string{RunPipelineName, GenerateProfilesName, BuildDialoguesName} {
 		tr := try(t, newWorld(3, nil), name, fullInput(t, name))
 		tr.get(&json.RawMessage{})

@@ -36,7 +36,7 @@ func fullInput(t *testing.T, name string) json.RawMessage {
 		"reverse_endpoint": long("judge"), "reverse_model": long("model"), "eval_endpoint": long("trained"), "base_model": long("base"),
 		"generate_endpoint": long("writer"), "generate_model": long("model"), "personas": long("s3://rpo/manifests/"),
 		"user_endpoint": long("writer"), "responder_endpoint": long("writer"), "second_judge_endpoint": long("second"),
-		"init": strings.Repeat("m", 64) + "@latest", "dataset": strings.Repeat("d", 64), "shards_in_flight": 50, "max_failed_fraction": 0.5, "seed": 1 << 40, "train_seed": 1 << 40,
+		"init": strings.Repeat("m", 64) + "@latest", "dataset": strings.Repeat("d", 64), "promote": strings.Repeat("p", 64), "gates": schemas.Gates{MinGain: 0.512345, MinCILow: 0.0123456, MinVerdicts: 123456, MinProfiles: 12345, MaxMalformed: 0.0123456, BeatCurrent: true, MinCILowOverCurrent: 0.0123456}, "shards_in_flight": 50, "max_failed_fraction": 0.5, "seed": 1 << 40, "train_seed": 1 << 40,
 	}
 	for field := range fields {
 		if !knows(name, field) {

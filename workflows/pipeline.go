@@ -119,7 +119,24 @@ func (p *pipeline) run(ctx workflow.Context) (schemas.Summary, error) {
 		report.WriteInput{Summary: p.out, Profiles: in.Profiles, WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Input: in}).Get(ctx, &written)
 	p.out.Report, p.out.Card = written.Report, written.Card
 	p.out.Quarantined += written.ImportQuarantined
+	if err == nil && in.Promote != "" {
+		err = p.promote(ctx, schemas.PromoteModelInput{Name: in.Promote, Model: trained.Model, Evaluation: evaluated.Manifest, Dataset: paired.Dataset, Gates: in.Gates})
+	}
 	return p.out, err
+}
+
+// promote promotes the trained model. A refusal is a result.
+func (p *pipeline) promote(ctx workflow.Context, in schemas.PromoteModelInput) (err error) {
+	i := len(p.status.Stages)
+	p.status.Stages = append(p.status.Stages, running(ctx, "promote", workflow.GetInfo(ctx).WorkflowExecution.ID+"/promote"))
+	p.show(ctx)
+	p.out.Promotion, err = promoteAs(ctx, p.status.Stages[i].WorkflowID, in)
+	s := &p.status.Stages[i]
+	if s.Status, s.Ended = ended(err), stamp(workflow.Now(ctx)); err == nil && p.out.Promotion.Decision == schemas.DecisionRefused {
+		s.Status = schemas.StatusRefused
+	}
+	p.show(ctx)
+	return err
 }
 
 // child runs one stage as a child workflow of a name derived from the run's own.
@@ -147,7 +164,7 @@ func (p *pipeline) show(ctx workflow.Context) {
 
 // maxSummaryFailures bounds the failed shards that a summary lists over all
 // stages; each stage's own result lists more.
-const maxSummaryFailures = 4
+const maxSummaryFailures = 3
 
 func summarize(stages []schemas.StageResult, paired schemas.PairResult, trained schemas.TrainResult, evaluated schemas.EvaluationResult) schemas.Summary {
 	sampled, judged := stages[0], stages[1]

@@ -49,6 +49,17 @@ func PromoteModel(ctx workflow.Context, in schemas.PromoteModelInput) (schemas.P
 	return status.PromoteResult, err
 }
 
+// promoteAs promotes in a child workflow of its own, so that the decision can be
+// found by what it says of itself.
+func promoteAs(ctx workflow.Context, id string, in schemas.PromoteModelInput) (*schemas.Promotion, error) {
+	var out schemas.PromoteResult
+	err := workflow.ExecuteChildWorkflow(withStage(ctx, id, "promote to "+in.Name), PromoteModelName, in).Get(ctx, &out)
+	if err != nil {
+		return nil, err
+	}
+	return out.Short(), nil
+}
+
 // promotedBy names the run. A reset keeps the first run's id, and so its version.
 func promotedBy(ctx workflow.Context) schemas.Promoted {
 	info := workflow.GetInfo(ctx)

@@ -1,6 +1,7 @@
 package workflows
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 
@@ -85,5 +86,42 @@ func TestAMistakenPromotionIsRefusedByItsFieldsPath(t *testing.T) {
 		if e := try(t, newWorld(1, nil), PromoteModelName, object("%s", in)).failure(); e.Type() != "InvalidInput" || !strings.Contains(e.Message(), want) {
 			t.Errorf("%s: got %s: %s, want %s", in, e.Type(), e.Message(), want)
 		}
+	}
+}
+
+func TestAPipelineEndsWithAPromotionIfAskedTo(t *testing.T) {
+	for name, c := range map[string]struct {
+		gates, status string
+		want          schemas.Promotion
+	}{
+		"promoted": {`{}`, schemas.StatusDone, schemas.Promotion{Decision: schemas.DecisionPromoted, Name: "tiny", Version: 1}},
+		"refused":  {`{"min_gain":0.5}`, schemas.StatusRefused, schemas.Promotion{Decision: schemas.DecisionRefused, Name: "tiny", Reasons: []string{"min_gain: gain over the base: 0.23, less than 0.5"}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var env *testsuite.TestWorkflowEnvironment
+			tr := try(t, newWorld(2, nil), RunPipelineName, object("%s", strings.TrimSuffix(pipelineInput, "}")+`,"promote":"tiny","gates":`+c.gates+`}`),
+				func(e *testsuite.TestWorkflowEnvironment) { env = e })
+			var got schemas.Summary
+			tr.get(&got)
+			if got.Promotion == nil || !reflect.DeepEqual(*got.Promotion, c.want) {
+				t.Errorf("got %+v", got.Promotion)
+			}
+			s := pipelineStatus(t, env)
+			last := s.Stages[len(s.Stages)-1]
+			if s.Status != schemas.StatusDone || last.Stage != "promote" || last.Status != c.status || last.WorkflowID != "default-test-workflow-id/promote" {
+				t.Errorf("status %+v", s)
+			}
+			for _, call := range tr.seen.activities {
+				if in, ok := call.args[0].(promote.Input); ok && (in.Model != got.Model || in.Evaluation != "s3://rpo/manifests/evaluate.json" || in.Dataset != "default") {
+					t.Errorf("promoted with %+v", in)
+				}
+			}
+		})
+	}
+}
+
+func TestAPipelineRefusesGatesWithoutAModelToPromoteTo(t *testing.T) {
+	if e := try(t, newWorld(1, nil), RunPipelineName, object(`{"profiles":"s3://rpo/p","gates":{"min_gain":0.5}}`)).failure(); !strings.Contains(e.Message(), `field "gates"`) {
+		t.Errorf("got %s", e.Message())
 	}
 }

@@ -60,6 +60,7 @@ func recordings() []recording {
 		{file: "ComputeReference", workflow: ComputeReferenceName, input: `{"manifest":"m"}`, world: newWorld(1, nil)},
 		{file: "TrainModel", workflow: TrainModelName, input: `{"manifest":"m","policy_endpoint":"policy"}`, world: newWorld(1, nil)},
 		{file: "EvaluateModel", workflow: EvaluateModelName, input: `{"manifest":"m","trained_model":"m"}`, world: newWorld(2, nil)},
+		{file: "RunExperiment", workflow: RunExperimentName, input: experimentInput, world: newWorld(2, nil)},
 		{file: "PromoteModel", workflow: PromoteModelName, input: promoteInput, world: newWorld(1, nil)},
 		{file: "RefreshDataset", workflow: RefreshDatasetName, input: refreshInput, world: refreshed(2)},
 		{file: "RefreshDataset-gave-way", workflow: RefreshDatasetName, input: `{"source":"s3://rpo/incoming/","park_timeout":"1m"}`,

@@ -23,6 +23,7 @@ func Register(w worker.WorkflowRegistry) {
 		RefreshDatasetName:     strict(RefreshDataset),
 		ManageNodePoolName:     strict(ManageNodePool),
 		PromoteModelName:       strict(PromoteModel),
+		RunExperimentName:      strict(RunExperiment),
 	} {
 		w.RegisterWorkflowWithOptions(run, workflow.RegisterOptions{Name: name})
 	}
@@ -44,5 +45,6 @@ func Inputs() map[string]schemas.Input {
 		RefreshDatasetName:     &schemas.RefreshDatasetInput{},
 		ManageNodePoolName:     &schemas.ManageNodePoolInput{},
 		PromoteModelName:       &schemas.PromoteModelInput{},
+		RunExperimentName:      &schemas.RunExperimentInput{},
 	}
 }

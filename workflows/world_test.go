@@ -13,6 +13,7 @@ import (
 	"rpo/activities/chat"
 	"rpo/activities/dialogue"
 	"rpo/activities/evaluate"
+	"rpo/activities/experiment"
 	"rpo/activities/judge"
 	"rpo/activities/pair"
 	nodepool "rpo/activities/pool"
@@ -357,6 +358,12 @@ func (w *world) activities() map[string]any {
 		},
 		findNewProfiles: func(_ context.Context, in refresh.FindInput) (schemas.FoundProfiles, error) {
 			return w.find(in), w.call(findNewProfiles)
+		},
+		openExperiment: func(_ context.Context, in experiment.OpenInput) (experiment.Opened, error) {
+			return w.openExperiment(in), w.call(openExperiment)
+		},
+		tabulateArms: func(_ context.Context, in experiment.TableInput) (schemas.ExperimentResult, error) {
+			return w.tabulate(in), w.call(tabulateArms)
 		},
 		promoteModel: func(_ context.Context, in promote.Input) (schemas.PromoteResult, error) {
 			return w.promote(in), w.call(promoteModel)

@@ -19,6 +19,7 @@ import (
 	"rpo/activities/chat"
 	"rpo/activities/dialogue"
 	"rpo/activities/evaluate"
+	"rpo/activities/experiment"
 	"rpo/activities/judge"
 	"rpo/activities/pair"
 	"rpo/activities/pool"
@@ -230,6 +231,7 @@ func activities(c config, s store.Store, m *models, namespace string) []any {
 		&evaluate.Activities{Store: s, Models: m},
 		&refresh.Activities{Store: s},
 		&promote.Activities{Store: s},
+		&experiment.Activities{Store: s},
 		&report.Activities{Store: s, UI: c.UI, Namespace: namespace},
 	}
 }
