@@ -22,9 +22,11 @@ quickstart: build
 test: build $(VENV)/.ready-test test-go test-local test-trainer test-end-to-end
 
 # Vet and test the main module. The store's suite runs against bin/rpo-local.
+# workflowcheck finds what a workflow would not do again when it is replayed.
 test-go: build
 	test -z "$$(gofmt -l activities schemas workflows workers examples infra)"
 	go vet ./...
+	go tool workflowcheck -test=false -config workflows/workflowcheck.yaml ./workflows
 	go test ./...
 
 test-local: build
