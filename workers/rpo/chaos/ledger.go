@@ -45,9 +45,11 @@ type entry struct {
 	// it, 0 if nobody saw who did.
 	committed bool
 	committer int
-	// began are the workers that looked for a record before and found none: each
-	// may still be at work on the shard.
-	began map[int]bool
+	// began counts, by worker, the looks for a record that found none: each begins
+	// an attempt, which may still be at work. wrote are the different records that
+	// the worker then wrote, at most one an attempt.
+	began map[int]int
+	wrote map[int]map[string]bool
 }
 
 func newLedger() *ledger { return &ledger{units: map[unit]*entry{}} }
@@ -55,7 +57,7 @@ func newLedger() *ledger { return &ledger{units: map[unit]*entry{}} }
 func (l *ledger) of(u unit) *entry {
 	e := l.units[u]
 	if e == nil {
-		e = &entry{began: map[int]bool{}}
+		e = &entry{began: map[int]int{}, wrote: map[int]map[string]bool{}}
 		l.units[u] = e
 	}
 	return e
@@ -81,6 +83,12 @@ func (l *ledger) wrote(worker int, u unit, known, conditional bool, sum string, 
 	if !conditional {
 		l.breach("%s: its commit record was written without a condition", u)
 	}
+	if e.wrote[worker] == nil {
+		e.wrote[worker] = map[string]bool{}
+	}
+	if e.wrote[worker][sum] = true; len(e.wrote[worker]) > e.began[worker] {
+		l.breach("%s: worker %d worked on it again, though it was committed", u, worker)
+	}
 	switch {
 	case status == 200:
 		if e.created++; e.created > 1 || known {
@@ -103,7 +111,7 @@ func (l *ledger) looked(worker int, u unit, known bool, sum string) {
 	case sum == "" && known:
 		l.breach("%s: its commit record is gone", u)
 	case sum == "":
-		e.began[worker] = true
+		e.began[worker]++
 	case e.sum != "" && e.sum != sum:
 		l.breach("%s: its commit record has changed", u)
 	default:
@@ -117,7 +125,7 @@ func (l *ledger) called(worker int, u unit) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	e := l.of(u)
-	if e.committed && (worker == e.committer || !e.began[worker]) {
+	if e.committed && (worker == e.committer || e.began[worker] == 0) {
 		l.breach("%s: worker %d called for it after it was committed", u, worker)
 	}
 }

@@ -32,10 +32,23 @@ func TestTheLedgerNamesWhatMustNeverHappenToAShard(t *testing.T) {
 		}, map[unit]string{u: "a"}, ""},
 		"answers that overtake each other": {func(l *ledger) {
 			before := l.known(u)
+			l.looked(1, u, before, "")
 			l.looked(2, u, before, "a")
 			l.wrote(1, u, before, true, "a", 200)
 			l.looked(3, u, before, "")
 		}, map[unit]string{u: "a"}, ""},
+		"work after the commit": {func(l *ledger) {
+			l.looked(1, u, l.known(u), "")
+			l.wrote(1, u, l.known(u), true, "a", 200)
+			l.looked(2, u, l.known(u), "a")
+			l.wrote(2, u, l.known(u), true, "b", 412)
+		}, map[unit]string{u: "a"}, "worked on it again"},
+		"work after the worker's own commit": {func(l *ledger) {
+			l.looked(1, u, l.known(u), "")
+			l.wrote(1, u, l.known(u), true, "a", 200)
+			l.looked(1, u, l.known(u), "a")
+			l.wrote(1, u, l.known(u), true, "b", 412)
+		}, map[unit]string{u: "a"}, "worked on it again"},
 		"a second creation": {func(l *ledger) {
 			l.wrote(1, u, l.known(u), true, "a", 200)
 			l.wrote(2, u, l.known(u), true, "b", 200)
