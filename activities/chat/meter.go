@@ -76,8 +76,12 @@ func (m *Meter) Spent() schemas.Spending {
 	return m.spent
 }
 
-// Beat tells Temporal and people how far the work is and what it has spent.
+// Beat tells Temporal and people how far the work is and what it has spent. A
+// command that runs a step on a few rows is no activity, and tells nobody.
 func (m *Meter) Beat(ctx context.Context, done, total int) {
+	if !activity.IsActivity(ctx) {
+		return
+	}
 	activity.RecordHeartbeat(ctx, schemas.Heartbeat{Done: done, Total: total, Spent: m.Spent()})
 }
 

@@ -109,10 +109,7 @@ func (m *models) start(ctx context.Context, srv *server, s serve, model string) 
 	if err != nil {
 		return err
 	}
-	srv.identity, srv.name = digest, s.Model+"-"+digest[:12]
-	if model != "" {
-		srv.name = train.ServedName(digest)
-	}
+	srv.identity, srv.name = digest, servedModelName(s, model, digest)
 	log, err := os.CreateTemp(m.config.WorkDir, "model-server-*.log")
 	if err != nil {
 		return schemas.Errorf(schemas.Internal, "open model server log: %w", err)
