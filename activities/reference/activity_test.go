@@ -54,9 +54,61 @@ func TestEveryPairNeedsBothValuesOnce(t *testing.T) {
 	}
 }
 
+func TestValuesOfABaselineStandBesideThoseOfThePairs(t *testing.T) {
+	s := store.NewMemory("b")
+	both := []schemas.Reference{row("a", "chosen", -1, ""), row("a", "rejected", -2, ""), row("b", "chosen", -3, ""), row("b", "rejected", -4, "")}
+	pairs, err := pass(t, s, both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m, err := store.GetManifest(t.Context(), s, pairs.Manifest)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"a", "b"} {
+		if m.Shards[i].Objects[schemas.TableKTO], err = store.PutRows(t.Context(), s, schemas.TableKTO, []schemas.Desirability{{DesirabilityID: name}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	uri, err := store.PutManifest(t.Context(), s, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	kto, err := passOf(t, s, uri, "kto", []schemas.Reference{row("a", "completion", -1, ""), row("b", "completion", 0, "too_long")})
+	if err != nil || kto.Books != (schemas.Books{In: 2, OK: 1, Skipped: 1}) {
+		t.Fatalf("%+v, %v", kto, err)
+	}
+	if m, err = store.GetManifest(t.Context(), s, kto.Manifest); err != nil {
+		t.Fatal(err)
+	}
+	for _, table := range []string{schemas.TablePair, schemas.TableReference, schemas.TableKTO, schemas.ReferenceOf(schemas.TableKTO)} {
+		if len(m.Objects(table)) == 0 {
+			t.Errorf("the manifest lacks %s", table)
+		}
+	}
+}
+
 // pass runs the activity over two shards of pairs with a "Python" that writes
 // the given rows.
 func pass(t *testing.T, s *store.Memory, rows []schemas.Reference) (schemas.StageResult, error) {
+	t.Helper()
+	m := schemas.Manifest{Job: schemas.ID("job", "pair"), Stage: "pair"}
+	for i, id := range []string{"a", "b"} {
+		o, err := store.PutRows(t.Context(), s, schemas.TablePair, []schemas.Pair{{PairID: id}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.Shards = append(m.Shards, schemas.ManifestShard{Shard: 4 * i, Split: schemas.SplitTrain, Objects: map[string]schemas.Object{schemas.TablePair: o}})
+	}
+	uri, err := store.PutManifest(t.Context(), s, m)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return passOf(t, s, uri, "rpo", rows)
+}
+
+// passOf runs it over a manifest's rows of a loss.
+func passOf(t *testing.T, s *store.Memory, manifest, loss string, rows []schemas.Reference) (schemas.StageResult, error) {
 	t.Helper()
 	dir := t.TempDir()
 	data, err := schemas.Encode(rows)
@@ -71,19 +123,9 @@ func pass(t *testing.T, s *store.Memory, rows []schemas.Reference) (schemas.Stag
 			t.Fatal(err)
 		}
 	}
-	in := Input{Job: schemas.ID("job", "reference")}
+	in := Input{Job: schemas.ID("job", "reference", loss), Manifest: manifest}
+	in.Loss = loss
 	in.TrainOptions.SetDefaults()
-	m := schemas.Manifest{Job: schemas.ID("job", "pair"), Stage: "pair"}
-	for i, id := range []string{"a", "b"} {
-		o, err := store.PutRows(t.Context(), s, schemas.TablePair, []schemas.Pair{{PairID: id}})
-		if err != nil {
-			t.Fatal(err)
-		}
-		m.Shards = append(m.Shards, schemas.ManifestShard{Shard: 4 * i, Split: schemas.SplitTrain, Objects: map[string]schemas.Object{schemas.TablePair: o}})
-	}
-	if in.Manifest, err = store.PutManifest(t.Context(), s, m); err != nil {
-		t.Fatal(err)
-	}
 	env := (&testsuite.WorkflowTestSuite{}).NewTestActivityEnvironment()
 	a := &Activities{Store: s, Node: train.Node{Python: filepath.Join(dir, "python"), WorkDir: dir, Device: "cpu", Models: map[string]string{"base": dir}}}
 	env.RegisterActivity(a)
@@ -126,5 +168,20 @@ func TestAReferencePassWithAGapCommitsNothing(t *testing.T) {
 	keys, err := s.List(t.Context(), "runs/", "", 0)
 	if err != nil || slices.ContainsFunc(keys, func(k string) bool { return strings.Contains(k, "/reference/") }) {
 		t.Errorf("keys %v, %v", keys, err)
+	}
+}
+
+func TestADesirabilityMayHaveNoMismatchedValue(t *testing.T) {
+	want := rolesOf[schemas.TableKTO]
+	a, b, c := row("a", "completion", -1, ""), row("b", "completion", -2, ""), row("b", "mismatched", -3, "")
+	if ok, err := check([]schemas.Reference{a, c, b}, 2, want); err != nil || ok != 2 {
+		t.Errorf("%d, %v", ok, err)
+	}
+	for name, rows := range map[string][]schemas.Reference{
+		"no completion": {c}, "twice": {a, a}, "two mismatched": {b, c, c}, "a pair's": {row("a", "chosen", -1, ""), row("a", "rejected", -1, "")},
+	} {
+		if _, err := check(rows, 1, want); schemas.TypeOf(err) != schemas.CorruptData {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }

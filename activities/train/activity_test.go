@@ -32,6 +32,9 @@ mkdir -p "$out/merged" "$out/adapter"
 echo weights > "$out/merged/model.safetensors"
 echo adapter > "$out/adapter/adapter_model.safetensors"
 echo gguf > "$out/model.gguf"
+echo 'rpo_train_loss 0.5' > "$out/metrics.prom"
+mkdir -p "$out/tensorboard"
+echo board > "$out/tensorboard/events.out.tfevents.1.rpo"
 `
 
 // finish ends the script as a trainer that has a result.
@@ -115,10 +118,22 @@ func TestATrainedModelIsCommittedOnce(t *testing.T) {
 		made.DataHash != want || made.Recipe.Gamma != 0.05 || made.Recipe.PairsPerBatch != 0 || made.Steps != 2 || made.LossLast != 0.5 {
 		t.Errorf("the record of the training is %+v, %v", made, err)
 	}
+	for uri, want := range map[string]string{first.Events: "total_steps", first.Metrics: "rpo_train_loss 0.5", first.TensorBoard + "events.out.tfevents.1.rpo": "board"} {
+		key, err := j.store.Key(uri)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if data, err := j.store.Get(t.Context(), key); err != nil || !strings.Contains(string(data), want) {
+			t.Errorf("%s is %q, %v", uri, data, err)
+		}
+	}
 	if entries, _ := os.ReadDir(filepath.Join(j.node.WorkDir, stage)); len(entries) > 0 {
 		t.Errorf("the work folder of a committed job is left: %v", entries)
 	}
 	second, err := j.train(t)
+	if err == nil && (second.Events != first.Events || second.Metrics != first.Metrics || second.TensorBoard != first.TensorBoard) {
+		t.Errorf("the second time the files are %+v", second)
+	}
 	if err != nil || second.Reused != 1 || second.Model != first.Model || second.TrainSteps != 2 || j.ran() != 1 {
 		t.Errorf("the second time %+v, %v, after %d runs", second, err, j.ran())
 	}
@@ -131,6 +146,16 @@ func pairsOf(t *testing.T, j *job) schemas.Object {
 		t.Fatal(err)
 	}
 	return m.Objects(schemas.TablePair)[0]
+}
+
+func TestATrainerThatLosesRowsCommitsNothing(t *testing.T) {
+	j := newJob(t, strings.Replace(finish, `"dropped_long": 1`, `"dropped_long": 0`, 1))
+	if _, err := j.train(t); err == nil || !strings.Contains(err.Error(), "of 4 rows the trainer accounts for 3") {
+		t.Errorf("error %v", err)
+	}
+	if _, ok, err := store.Committed(t.Context(), j.store, j.in.Job, stage, 0); ok || err != nil {
+		t.Errorf("it is committed, %v", err)
+	}
 }
 
 func TestTheTrainersConfigurationSaysWhatTheInputSays(t *testing.T) {
