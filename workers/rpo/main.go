@@ -16,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 
+	"rpo/activities/refresh"
 	"rpo/schemas"
 )
 
@@ -31,11 +32,14 @@ var commands = []command{
 	{"codec", "[--listen HOST:PORT] [--ui ADDRESS] [--config FILE]", "decrypt payloads for the web UI", codecCommand},
 	{"import", "[--format NAME] FILE", "import profiles; prints the manifest that RunPipeline takes", importCommand},
 	{"start", "WORKFLOW [--input FILE] [--id ID] [--wait]", "start a workflow", startCommand},
+	{"seed", "[WORKFLOW]... [--endpoint NAME] [--judge-endpoint NAME] [--eval-endpoint NAME] [--base-model NAME]", "leave an example run of each workflow, so that the web UI's form is filled", seedCommand},
 	{"status", "WORKFLOW_ID", "print a workflow's status as JSON", statusCommand},
 	{"update", "WORKFLOW_ID NAME [JSON]", "tell a stage retry_failed, skip_failed, raise_budget, pause, resume or stop", updateCommand},
 	{"retry", "[--query QUERY] [--rate 20] [--error-type TYPE]... [--endpoint NAME] [--dry-run]", "have parked runs work on their failed shards again", retryCommand},
 	{"quarantine", "list|export|requeue|merge MANIFEST|JOB [FILE] [--error-type TYPE]... [--since AGE] [--input FILE]", "look at the rows that a stage set aside and bring them back", quarantineCommand},
-	{"dataset", "list|show|pin|unpin|export [NAME] [VERSION] [--version N] [--format parquet|jsonl] [--to DIR]", "look at data sets, keep versions from collection, write them as folders", datasetCommand},
+	{"dataset", "list|show|pin|unpin|export|forget [NAME] [VERSION] [--version N] [--format parquet|jsonl] [--to DIR]", "look at data sets, keep versions from collection, write them as folders, forget rows", datasetCommand},
+	{"changes", "--manifest MANIFEST|JOB | --dataset NAME [--version N] [--input FILE] [--turns 200]", "say which rows the present code would make different, without a paid call", changesCommand},
+	{"collect", "[--delete] [--grace 168h] [--runs AGE] [--cache AGE]", "list or delete what nothing in the bucket names any more", collectCommand},
 	{"model", "list|show|export [NAME[@VERSION]] [--part adapter|merged|gguf] [--to DIR]", "look at promoted models and write their files as a folder", modelCommand},
 	{"schedule", "apply FILE | list [--check] | trigger|pause|unpause|backfill|delete ID", "keep schedules as a file says, and see how fresh they are", scheduleCommand},
 	{"verify", "[--profile NAME] [--summary] [FILE|-]", "judge JSON lines by rule", verifyCommand},
@@ -56,6 +60,14 @@ func main() {
 func run(ctx context.Context, args []string) int {
 	if len(args) == 0 || args[0] == "help" || args[0] == "-h" || args[0] == "--help" {
 		usage(os.Stdout)
+		return 0
+	}
+	if args[0] == refresh.ReadParquetCommand {
+		// A child of a worker: it reads a file that may end it.
+		if err := refresh.ReadParquet(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 		return 0
 	}
 	for _, c := range commands {
