@@ -71,7 +71,7 @@ func (a *Activities) PlanTraining(ctx context.Context, in PlanInput) (schemas.Tr
 	}
 	said, err := a.Node.Ask(ctx, "rpo_trainer.plan", "--model", model, "--config", file,
 		"--gpus", strconv.Itoa(in.Ranks()), "--gpu", d.name, "--memory-gb", number(d.memory/1e9),
-		"--tflops", number(d.peak/1e12), "--efficiency", number(d.efficiency), "--pairs", strconv.FormatInt(mean.rows, 10),
+		"--tflops", number(d.peak/1e12), "--efficiency", number(d.efficiency), "--pairs", strconv.FormatInt(visits(in.TrainOptions, mean.rows), 10),
 		"--prompt-tokens", strconv.Itoa(mean.prompt), "--response-tokens", strconv.Itoa(mean.response), "--responses", strconv.Itoa(mean.responses))
 	var p planned
 	if decodeErr := json.Unmarshal(said, &p); decodeErr != nil {
@@ -93,6 +93,15 @@ func (a *Activities) PlanTraining(ctx context.Context, in PlanInput) (schemas.Tr
 		}
 	}
 	return out, err
+}
+
+// visits are the rows that one of the epochs would go through, were all of them to
+// take no more than max_steps.
+func visits(o schemas.TrainOptions, rows int64) int64 {
+	if o.MaxSteps == 0 {
+		return rows
+	}
+	return min(rows, int64(math.Ceil(float64(o.MaxSteps)*float64(o.PairsPerStep)/float64(o.Epochs))))
 }
 
 // smallestBudget is the token budget below which no pair of use goes through.

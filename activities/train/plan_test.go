@@ -55,6 +55,18 @@ func TestAPlanSaysWhatTheTrainersPlannerSays(t *testing.T) {
 	}
 }
 
+func TestAPlanCountsTheStepsThatAreTaken(t *testing.T) {
+	for _, tt := range []struct {
+		steps, pairs, epochs int
+		want                 int64
+	}{{0, 64, 3, 1000}, {10, 64, 1, 640}, {10, 64, 3, 214}, {1000, 64, 3, 1000}} {
+		o := schemas.TrainOptions{MaxSteps: tt.steps, PairsPerStep: tt.pairs, Epochs: tt.epochs}
+		if got := visits(o, 1000); got != tt.want {
+			t.Errorf("%+v: %d rows an epoch", tt, got)
+		}
+	}
+}
+
 func TestARunThatCannotFitIsRefusedWithItsNumbersAndTheMend(t *testing.T) {
 	for largest, mend := range map[string]string{"4096": "set tokens_per_batch to at most 4096", "12": "more processes with a larger shard (now 1 of 1)"} {
 		j := newJob(t, "")
