@@ -18,7 +18,11 @@ func ReadModel(ctx context.Context, s Store, name string) (schemas.ModelVersion,
 		return schemas.ModelVersion{}, err
 	}
 	if number > 0 {
-		return ModelVersion(ctx, s, model, number)
+		v, err := ModelVersion(ctx, s, model, number)
+		if err != nil && schemas.TypeOf(err) == schemas.NotFound {
+			err = schemas.Errorf(schemas.NotFound, "read model %s: it has no version %d: `rpo model list` shows those there are", model, number)
+		}
+		return v, err
 	}
 	v, ok, err := LatestModel(ctx, s, model)
 	if err == nil && !ok {
