@@ -32,6 +32,7 @@ var commands = []command{
 	{"codec", "[--listen HOST:PORT] [--ui ADDRESS] [--config FILE]", "decrypt payloads for the web UI", codecCommand},
 	{"import", "[--format NAME] FILE", "import profiles; prints the manifest that RunPipeline takes", importCommand},
 	{"start", "WORKFLOW [--input FILE] [--id ID] [--wait]", "start a workflow", startCommand},
+	{"seed", "[WORKFLOW]... [--endpoint NAME] [--judge-endpoint NAME] [--eval-endpoint NAME] [--base-model NAME]", "leave an example run of each workflow, so that the web UI's form is filled", seedCommand},
 	{"status", "WORKFLOW_ID", "print a workflow's status as JSON", statusCommand},
 	{"update", "WORKFLOW_ID NAME [JSON]", "tell a stage retry_failed, skip_failed, raise_budget, pause, resume or stop", updateCommand},
 	{"retry", "[--query QUERY] [--rate 20] [--error-type TYPE]... [--endpoint NAME] [--dry-run]", "have parked runs work on their failed shards again", retryCommand},

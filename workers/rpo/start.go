@@ -91,26 +91,35 @@ func tellParked(ctx context.Context, c client.Client, id string) {
 			return
 		case <-tick.C:
 		}
-		var whole schemas.PipelineStatus
-		ids := []string{id}
-		if query(ctx, c, id, &whole) == nil {
-			for _, s := range whole.Stages {
-				if s.Status == schemas.StatusRunning {
-					ids = append(ids, s.WorkflowID)
-				}
+		now := parkedIn(ctx, c, id)
+		for at, reason := range now {
+			if reason != told[at] {
+				fmt.Fprintf(os.Stderr, "%s needs attention: %s: see rpo status %s, then rpo update\n", at, reason, at)
 			}
 		}
-		for _, id := range ids {
-			var s schemas.StageStatus
-			if query(ctx, c, id, &s) != nil || s.Status != schemas.StatusNeedsAttention {
-				s.Reason = ""
+		told = now
+	}
+}
+
+// parkedIn says why a run, or stages of it, wait for a person, by their ids.
+func parkedIn(ctx context.Context, c client.Client, id string) map[string]string {
+	ids := []string{id}
+	var whole schemas.PipelineStatus
+	if query(ctx, c, id, &whole) == nil {
+		for _, s := range whole.Stages {
+			if s.Status == schemas.StatusRunning {
+				ids = append(ids, s.WorkflowID)
 			}
-			if s.Reason != told[id] && s.Reason != "" {
-				fmt.Fprintf(os.Stderr, "%s needs attention: %s: see rpo status %s, then rpo update\n", id, s.Reason, id)
-			}
-			told[id] = s.Reason
 		}
 	}
+	parked := map[string]string{}
+	for _, id := range ids {
+		var s schemas.StageStatus
+		if query(ctx, c, id, &s) == nil && s.Status == schemas.StatusNeedsAttention {
+			parked[id] = s.Reason
+		}
+	}
+	return parked
 }
 
 func statusCommand(ctx context.Context, args []string) error {
