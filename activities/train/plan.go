@@ -66,7 +66,11 @@ func (a *Activities) PlanTraining(ctx context.Context, in PlanInput) (schemas.Tr
 	}
 	defer os.RemoveAll(dir)
 	file := filepath.Join(dir, "train.json")
-	if err := WriteConfig(file, a.Node.settings(in.TrainOptions)); err != nil {
+	c := a.Node.settings(in.TrainOptions)
+	if c.Shard == 0 { // all of a node, which the planner does not know of
+		c.Shard = in.Processes
+	}
+	if err := WriteConfig(file, c); err != nil {
 		return schemas.TrainPlan{}, err
 	}
 	said, err := a.Node.Ask(ctx, "rpo_trainer.plan", "--model", model, "--config", file,

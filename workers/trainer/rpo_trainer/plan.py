@@ -18,11 +18,13 @@ import sys
 
 from . import config as configuration
 from . import flops, presets
-from .errors import EXIT_CODES, classify, invalid
+from .errors import EXIT_CODES, OUT_OF_MEMORY, classify, invalid
 from .folder import read_config, stored
 from .memory import memory
 
 GB = 1e9
+# Tokens that a pass must be able to hold.
+SMALLEST_BUDGET = 256
 # Share of the peak that is assumed if none is given: the best published LoRA runs on H100
 # reach 0.41 on one GPU and 0.32 on eight.
 EFFICIENCY = {"replicated": 0.40, "sharded": 0.32}
@@ -57,7 +59,7 @@ def fit_device(model_config, config, group, batches):
     parts = memory(shapes, config, group.world_size, tokens, response_tokens, keys)
     if sum(parts.values()) > gpu_bytes:
         config = dataclasses.replace(config, tokens_per_batch=tokens)
-        raise refuse(make(model_config, config, group.world_size, gpu_bytes=gpu_bytes, peak=(flops.device_of(name) or (1e15,))[0]))
+        raise too_large(make(model_config, config, group.world_size, gpu_bytes=gpu_bytes, peak=(flops.device_of(name) or (1e15,))[0]))
 
 
 def make(model_config, config, world_size, *, gpu_bytes, peak, efficiency=0.0, price_per_hour=0.0, pairs=0,
@@ -155,9 +157,18 @@ def refuse(document):
     """The failure of a plan that does not fit, with its numbers."""
     parts = ", ".join(f"{name} {value:.1f}" for name, value in document["memory_gb"].items() if value >= 0.05)
     mend = (f"set tokens_per_batch to {document['largest_tokens_per_batch']} or below, or recompute to full"
-            if document["largest_tokens_per_batch"] >= 256 else "use more GPUs with a larger shard, recompute full, or a smaller model")
+            if document["largest_tokens_per_batch"] >= SMALLEST_BUDGET else "use more GPUs with a larger shard, recompute full, or a smaller model")
     return invalid(f"plan: a GPU would need {document['total_gb']:.1f} GB of {document['gpu_gb']:.1f} GB ({parts}) for "
                    f"{document['tokens_per_batch']} tokens at a time; {mend}")
+
+
+def too_large(document):
+    """The failure of a run whose largest micro-batch does not fit: with a smaller one it may, so
+    it counts as out of memory, which is tried again with half as much."""
+    failure = refuse(document)
+    if document["largest_tokens_per_batch"] >= SMALLEST_BUDGET:
+        failure.status = OUT_OF_MEMORY
+    return failure
 
 
 def main(argv=None):

@@ -182,3 +182,11 @@ def test_a_trace_of_the_small_families_counts_what_a_block_keeps(base, capsys, t
     path = tiny.write_config(tmp_path / "train.json", lora=lora, dtype="bfloat16")
     trace = run(capsys, 0, "--model", folder, "--config", path, "--gpus", "2", "--trace")[0]["trace"]
     assert trace["activation_bytes_per_token"]["none"]["counted"] > 0
+
+
+@pytest.mark.parametrize("largest, status", [(4096, "out_of_memory"), (100, "invalid")])
+def test_a_batch_that_is_too_large_is_tried_again_if_a_smaller_one_fits(largest, status):
+    document = {"memory_gb": {"weights": 16.1, "activations": 80.0}, "total_gb": 96.1, "gpu_gb": 80.0, "tokens_per_batch": 9000,
+                "largest_tokens_per_batch": largest}
+    failure = plan.too_large(document)
+    assert failure.status == status and "96.1 GB of 80.0 GB" in failure.reason
