@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"reflect"
@@ -58,7 +56,7 @@ func collect(ctx context.Context, s store.Store, results []schemas.StageResult, 
 				if err != nil {
 					return out, records, problems, err
 				}
-				if sum := sha256.Sum256(data); hex.EncodeToString(sum[:]) != object.SHA256 || int64(len(data)) != object.Bytes {
+				if hash(data) != object.SHA256 || int64(len(data)) != object.Bytes {
 					problem("stage %s: object %s is damaged", r.Stage, object.Key)
 				}
 				stage.Rows[table] += object.Rows
@@ -79,8 +77,7 @@ func collect(ctx context.Context, s store.Store, results []schemas.StageResult, 
 			if err != nil {
 				return out, records, problems, err
 			}
-			sum := sha256.Sum256(data)
-			records[unit{r.Stage, shard.Shard}] = hex.EncodeToString(sum[:])
+			records[unit{r.Stage, shard.Shard}] = hash(data)
 		}
 		if len(m.Shards) != shards {
 			problem("stage %s: %d shards, want %d", r.Stage, len(m.Shards), shards)

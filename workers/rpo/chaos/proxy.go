@@ -134,6 +134,8 @@ type request struct {
 	conditional bool
 	unit        unit
 	record      bool // the key is a commit record's
+	// sum is of the whole body, of which a part may be passed on.
+	sum string
 }
 
 // take returns the fault that a request meets, if any.
@@ -163,6 +165,11 @@ func (p *proxy) take(r request) (fault, bool) {
 	return fault{}, false
 }
 
+func hash(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
 // hangUp ends a request without an answer, like a server that died.
 func hangUp() { panic(http.ErrAbortHandler) }
 
@@ -171,7 +178,7 @@ func (p *proxy) serve(w http.ResponseWriter, raw *http.Request, worker int) {
 	if err != nil {
 		hangUp()
 	}
-	r := request{Request: raw, worker: worker, body: body, conditional: raw.Header.Get("If-None-Match") == "*"}
+	r := request{Request: raw, worker: worker, body: body, conditional: raw.Header.Get("If-None-Match") == "*", sum: hash(body)}
 	r.key = strings.TrimPrefix(raw.URL.Path, "/"+p.bucket+"/")
 	r.unit, r.record = unitOf(r.key)
 	p.director.on(onRequest, worker, r.unit)
@@ -239,9 +246,9 @@ func (p *proxy) forward(r request) (answer, error) {
 	known := r.record && p.ledger.known(r.unit)
 	got, err := p.exchange(out)
 	commit := r.record && r.Method == http.MethodPut
-	switch sum := sha256.Sum256(r.body); {
+	switch {
 	case commit:
-		p.ledger.wrote(r.worker, r.unit, known, r.conditional, hex.EncodeToString(sum[:]), got.status)
+		p.ledger.wrote(r.worker, r.unit, known, r.conditional, r.sum, got.status)
 		if got.status == http.StatusOK {
 			p.director.on(onCommitted, r.worker, r.unit)
 		}
@@ -251,8 +258,7 @@ func (p *proxy) forward(r request) (answer, error) {
 	case r.record && r.Method == http.MethodGet && got.status == http.StatusNotFound:
 		p.ledger.looked(r.worker, r.unit, known, "")
 	case r.record && r.Method == http.MethodGet && got.status == http.StatusOK:
-		sum := sha256.Sum256(got.body)
-		p.ledger.looked(r.worker, r.unit, known, hex.EncodeToString(sum[:]))
+		p.ledger.looked(r.worker, r.unit, known, hash(got.body))
 	}
 	return got, err
 }

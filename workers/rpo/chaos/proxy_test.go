@@ -118,6 +118,17 @@ func TestEachFaultOfTheProxyIsWhatItSaysAndEnds(t *testing.T) {
 	}
 }
 
+func TestACommitThatIsCutOffIsTheSameRecordWhenItComesAgain(t *testing.T) {
+	s := newScene(t, fault{kind: cutRequests, count: 1})
+	s.ask("GET", record, "", false)
+	for range 2 {
+		s.ask("PUT", record, "one attempt's record", true)
+	}
+	if said := s.ledger.check(map[unit]string{{"judge", 3}: hash([]byte("one attempt's record"))}); len(said) > 0 {
+		t.Errorf("the ledger says %v", said)
+	}
+}
+
 func TestAFullDiskRefusesWritesOnly(t *testing.T) {
 	s := newScene(t)
 	s.up.objects["/rpo/there"] = "x"
