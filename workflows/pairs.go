@@ -83,6 +83,8 @@ func EvaluateModel(ctx workflow.Context, in schemas.EvaluateModelInput) (schemas
 			return workflow.UpsertTypedSearchAttributes(ctx, AttributeScore.ValueSet(out.Trained))
 		},
 	}.run(ctx, in.StageInput)
-	out.StageResult = done
+	stages := []schemas.StageResult{done}
+	fit(stages, func() any { out.StageResult = stages[0]; return out })
+	out.StageResult = stages[0]
 	return out, err
 }

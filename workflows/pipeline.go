@@ -97,6 +97,10 @@ func (p *pipeline) run(ctx workflow.Context) (schemas.Summary, error) {
 		schemas.BuildPairsInput{StageInput: stageInput(reversed.Manifest), PairOptions: in.PairOptions}, &paired); err != nil {
 		return p.out, err
 	}
+	// What cannot be trained needs no reference values.
+	if _, err := planOf(ctx, paired.Manifest, in.TrainOptions); err != nil {
+		return p.out, err
+	}
 	if err := p.child(ctx, "reference", ComputeReferenceName,
 		schemas.ComputeReferenceInput{StageInput: stageInput(paired.Manifest), TrainOptions: in.TrainOptions}, &referenced); err != nil {
 		return p.out, err
@@ -115,8 +119,9 @@ func (p *pipeline) run(ctx workflow.Context) (schemas.Summary, error) {
 	stages := []schemas.StageResult{sampled, judged, reversed, paired.StageResult, referenced, trained.StageResult, evaluated.StageResult}
 	p.out = summarize(stages, paired, trained, evaluated)
 	var written report.Written
-	err := workflow.ExecuteActivity(withRecords(ctx, "write report and dataset card"), writeReport,
-		report.WriteInput{Summary: p.out, Profiles: in.Profiles, WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Input: in}).Get(ctx, &written)
+	write := report.WriteInput{Summary: p.out, Profiles: in.Profiles, WorkflowID: workflow.GetInfo(ctx).WorkflowExecution.ID, Input: in}
+	fit(p.out.Stages, func() any { return write })
+	err := workflow.ExecuteActivity(withRecords(ctx, "write report and dataset card"), writeReport, write).Get(ctx, &written)
 	p.out.Report, p.out.Card = written.Report, written.Card
 	p.out.Quarantined += written.ImportQuarantined
 	if err == nil && in.Promote != "" {

@@ -136,6 +136,7 @@ func (r *refreshRun) child(ctx workflow.Context, i int, workflowType string, inp
 		kept := result.Outcome()
 		kept.Failed = kept.Failed[:min(len(kept.Failed), 1)]
 		r.out.Stages = append(r.out.Stages, kept)
+		fit(r.out.Stages, func() any { return r.out })
 	}
 	r.show(ctx)
 	return err

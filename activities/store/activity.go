@@ -198,6 +198,9 @@ type CloseStageInput struct {
 	List int `json:"list"`
 }
 
+// maxCounts bounds the counts that a result lists.
+const maxCounts = 32
+
 // CloseStage writes the stage's manifest from its commit records and sums their
 // books. A shard that is neither committed nor given up is an error, so that
 // nothing is lost in silence.
@@ -246,7 +249,7 @@ func (a *Activities) CloseStage(ctx context.Context, in CloseStageInput) (schema
 		out.Shards++
 		out.Spending = out.Spending.Add(r.Spending)
 	}
-	out.Books, out.Counts = m.Books, m.Counts
+	out.Books, out.Counts = m.Books, schemas.FewCounts(m.Counts, maxCounts)
 	out.Manifest, err = PutManifest(ctx, a.Store, m)
 	return out, err
 }
