@@ -55,3 +55,16 @@ def write_pairs(path, turns, seed=0):
                         "pair_id": f"{turn:03d}-{chosen}-{rejected}", "profile_id": f"profile-{turn}"})
     tiny.write_pairs(path, rows)
     return len(rows)
+
+
+def versions(*names):
+    """{package: version or null} of this interpreter."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found

@@ -43,11 +43,12 @@ def fit_device(model_config, config, group, batches):
     """Settle recompute, and refuse a run that cannot fit its GPU, before its weights are read.
 
     batches: (tokens, response tokens, keys as in memory.py) of the largest micro-batches.
+    Returns the peak in MiB that the allocator should see (all but the reserve); None on a CPU.
     """
     config.shard = group.shard
     if group.device.type != "cuda":
         config.recompute = "none" if config.recompute == "auto" else config.recompute
-        return
+        return None
     import torch
 
     name = torch.cuda.get_device_name(group.device)
@@ -60,6 +61,7 @@ def fit_device(model_config, config, group, batches):
     if sum(parts.values()) > gpu_bytes:
         config = dataclasses.replace(config, tokens_per_batch=tokens)
         raise too_large(make(model_config, config, group.world_size, gpu_bytes=gpu_bytes, peak=(flops.device_of(name) or (1e15,))[0]))
+    return round((sum(parts.values()) - parts["reserve"]) / 2**20, 1)
 
 
 def make(model_config, config, world_size, *, gpu_bytes, peak, efficiency=0.0, price_per_hour=0.0, pairs=0,

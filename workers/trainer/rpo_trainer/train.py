@@ -99,7 +99,7 @@ def run(config, group):
     loading.add()
 
     order = make_order(train, config)
-    plan.fit_device(folder.read_config(config.model_dir), config, group, largest_batches(config, group, order))
+    planned_mb = plan.fit_device(folder.read_config(config.model_dir), config, group, largest_batches(config, group, order))
     policy = model.build(config.model_dir, group, getattr(torch, config.dtype), init=config.init,
                          adapter=config.adapter, seed=config.seed, lora=config.lora, recompute=config.recompute,
                          compiler="inductor" if config.compile else None, attention_kind=config.attention)
@@ -130,7 +130,8 @@ def run(config, group):
         else:
             events.write("start", total_steps=trainer.order.total_steps, **counts,
                          trainable_parameters=sum(p.numel() for p in policy.trainable.values()),
-                         world_size=group.world_size, device=str(group.device), dtype=config.dtype)
+                         world_size=group.world_size, device=str(group.device), dtype=config.dtype, recompute=config.recompute,
+                         attention=policy.attention_kind, planned_memory_mb=planned_mb)
         trainer.telemetry = Telemetry(config.out_dir, first_step)
     group.barrier()  # the lines are cut before a checkpoint adds to them
 

@@ -94,8 +94,7 @@ class Trainer:
         progress.end()
         self.summary["reward_accuracy"] = figures["reward_accuracy"]
         if self.group.rank == 0:
-            self.events.write("eval", step=step, loss=figures["loss"], reward_accuracy=figures["reward_accuracy"],
-                              pairs=len(held_out))
+            self.events.write("eval", step=step, pairs=len(held_out), **figures)
 
     def check_finite(self, step, figures, norm):
         if math.isfinite(figures["loss"]) and math.isfinite(norm):
