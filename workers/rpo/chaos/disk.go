@@ -4,7 +4,9 @@ import (
 	"errors"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"runtime"
 	"syscall"
 )
 
@@ -34,7 +36,21 @@ func inNamespace() (status int, done bool) {
 	cmd := namespaced(exec.Command(self, os.Args[1:]...))
 	cmd.Env = append(os.Environ(), namespaceEnv+"=run")
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
-	err = cmd.Run()
+	// It ends as this process does: told to by whoever tells this one, and killed
+	// with it, for which the thread that starts it must stay.
+	runtime.LockOSThread()
+	cmd.SysProcAttr.Pdeathsig = syscall.SIGTERM
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, os.Interrupt, syscall.SIGTERM)
+	if err = cmd.Start(); err != nil {
+		return 1, true
+	}
+	go func() {
+		for s := range told {
+			cmd.Process.Signal(s)
+		}
+	}()
+	err = cmd.Wait()
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return exit.ExitCode(), true
 	}

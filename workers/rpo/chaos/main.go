@@ -146,7 +146,7 @@ func (p played) print(name string) {
 
 // play makes one run. want is what it must make, nil for the undisturbed run.
 func play(ctx context.Context, bin string, seed uint64, faults []fault, want *outcome) (out played) {
-	began := time.Now()
+	began, interrupted := time.Now(), ctx
 	problem := func(err error) { out.problems = append(out.problems, err.Error()) }
 	dir, err := os.MkdirTemp("", "chaos-")
 	if err != nil {
@@ -155,9 +155,13 @@ func play(ctx context.Context, bin string, seed uint64, faults []fault, want *ou
 	}
 	defer func() {
 		out.took = time.Since(began)
-		if len(out.problems) > 0 {
+		switch {
+		case interrupted.Err() != nil:
+			out.problems = []string{"interrupted"}
+			os.RemoveAll(dir)
+		case len(out.problems) > 0:
 			out.kept = dir
-		} else {
+		default:
 			os.RemoveAll(dir)
 		}
 	}()
