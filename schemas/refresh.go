@@ -10,7 +10,8 @@ import (
 type RefreshDatasetInput struct {
 	// Source is the URI of a manifest that has profiles and turns ("….json", as `rpo
 	// import` and BuildDialogues make it), or of a folder ("s3://bucket/folder/")
-	// whose .jsonl objects hold profiles as `rpo import` reads them. Required.
+	// whose .jsonl objects hold profiles as `rpo import` reads them, and whose .parquet
+	// objects hold the same as rows. Required.
 	Source string `json:"source"`
 	// EvalFraction of a folder's profiles, drawn by their constraints, is kept out of
 	// the pairs where a line does not say its split. Default 0.2.
