@@ -40,6 +40,9 @@ type config struct {
 	PricePerHour float64 `json:"price_per_hour,omitempty"`
 	// Models maps names to local Hugging Face folders.
 	Models map[string]string `json:"models,omitempty"`
+	// Pool makes this host a node of a pool, for training on several hosts. Default:
+	// it trains alone what the queue rpo-gpu brings.
+	Pool *poolNode `json:"pool,omitempty"`
 	// Endpoints maps names to model endpoints.
 	Endpoints map[string]endpoint `json:"endpoints,omitempty"`
 	// PayloadKeys encrypt what goes to Temporal: the first encrypts, all decrypt.
@@ -111,6 +114,11 @@ func loadConfig(path string) (config, error) {
 	}
 	c.Trainer = resolve(root, cmp.Or(c.Trainer, "workers/trainer"))
 	c.Device = cmp.Or(c.Device, "cpu")
+	if c.Pool != nil {
+		if err := c.Pool.complete(c.Device); err != nil {
+			return c, err
+		}
+	}
 	for name, dir := range c.Models {
 		c.Models[name] = resolve(root, dir)
 	}
@@ -126,6 +134,11 @@ func (c config) validate(path string) error {
 	}
 	if !(c.PricePerHour >= 0) {
 		return fail("price_per_hour %v is negative", c.PricePerHour)
+	}
+	if c.Pool != nil {
+		if reason := c.Pool.validate(); reason != "" {
+			return fail("pool: %s", reason)
+		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Endpoints)) {
 		e := c.Endpoints[name]
@@ -169,6 +182,10 @@ func (e endpoint) remote(name string) chat.Endpoint {
 }
 
 func (c config) node() train.Node {
-	return train.Node{Python: c.Python, PackageDir: c.Trainer, WorkDir: c.WorkDir, Device: c.Device, Threads: c.Threads, Models: c.Models,
+	n := train.Node{Python: c.Python, PackageDir: c.Trainer, WorkDir: c.WorkDir, Device: c.Device, Threads: c.Threads, Models: c.Models,
 		PricePerHour: c.PricePerHour}
+	if c.Pool != nil {
+		n.Address = c.Pool.Address
+	}
+	return n
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"time"
 
@@ -37,6 +38,24 @@ var roles = map[string]role{
 	// A gang watches the worker's stop itself: it writes a checkpoint and copies it
 	// into the store.
 	workflows.QueueGPU: {stop: gpuStop},
+}
+
+// roleOf is the role of a queue. A host's own queue is that of its GPUs; on its
+// pool's it only looks at files.
+func roleOf(queue string) role {
+	switch {
+	case ownsDevices(queue):
+		queue = workflows.QueueGPU
+	case strings.HasPrefix(queue, workflows.PoolQueue("")):
+		queue = workflows.QueueIO
+	}
+	return roles[queue]
+}
+
+// ownsDevices reports whether a queue hands out a host's GPUs, one activity at a
+// time.
+func ownsDevices(queue string) bool {
+	return queue == workflows.QueueGPU || strings.HasPrefix(queue, workflows.HostQueue(""))
 }
 
 // gpuStop is the longest stop of all roles.

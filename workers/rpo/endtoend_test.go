@@ -127,13 +127,13 @@ func (l *local) config(t *testing.T, policy string) string {
 }
 
 // worker starts a worker; kill ends it as a crash would.
-func (l *local) worker(t *testing.T, config string) (kill func()) {
+func (l *local) worker(t *testing.T, config string, flags ...string) (kill func()) {
 	t.Helper()
 	log, err := os.CreateTemp(l.dir, "worker-*.log")
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(filepath.Join(l.root, "bin/rpo"), "worker", "--config", config)
+	cmd := exec.Command(filepath.Join(l.root, "bin/rpo"), append([]string{"worker", "--config", config}, flags...)...)
 	cmd.Stderr = log
 	exited, err := train.Start(cmd)
 	log.Close()

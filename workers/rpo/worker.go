@@ -115,6 +115,7 @@ func workerCommand(ctx context.Context, args []string) error {
 		defer serveHTTP(l, state.handler(counts.handler()))()
 		logger.Info("serving health and metrics", "address", "http://"+l.Addr().String())
 	}
+	names = c.Pool.queues(names)
 	all := fleet{activities: activities(c, s, m, at.Namespace), version: version, metrics: counts, fatal: make(chan error, len(names))}
 	var running []worker.Worker
 	defer func() {
@@ -127,6 +128,13 @@ func workerCommand(ctx context.Context, args []string) error {
 			return schemas.Errorf(schemas.Overloaded, "start worker of queue %s: %w", queue, err)
 		}
 		running = append(running, w)
+	}
+	if c.Pool != nil && slices.Contains(names, workflows.HostQueue(c.Pool.Host)) {
+		// No gang gets a host that is about to stop.
+		in, out := context.WithCancel(ctx)
+		var staying sync.WaitGroup
+		staying.Go(func() { c.Pool.stay(in, temporal, logger) })
+		defer func() { out(); staying.Wait() }()
 	}
 	state.started()
 	logger.Info("worker started", "queues", names, "bucket", c.Bucket, "encrypted", secret != nil, "version", version.Version.BuildID)
@@ -158,7 +166,7 @@ func parseQueues(list string) ([]string, error) {
 // they have paid for to be flushed.
 func longestStop(queues []string) (longest time.Duration) {
 	for _, queue := range queues {
-		longest = max(longest, roles[queue].stop)
+		longest = max(longest, roleOf(queue).stop)
 	}
 	return longest + flushTimeout
 }
@@ -185,18 +193,18 @@ type fleet struct {
 // of workflows; every activity worker knows all of them.
 func (f fleet) worker(temporal client.Client, queue string) worker.Worker {
 	o := worker.Options{
-		WorkerStopTimeout: roles[queue].stop,
+		WorkerStopTimeout: roleOf(queue).stop,
 		DeploymentOptions: f.version,
-		Interceptors:      []interceptor.WorkerInterceptor{&activityInterceptor{role: roles[queue], metrics: f.metrics}},
+		Interceptors:      []interceptor.WorkerInterceptor{&activityInterceptor{role: roleOf(queue), metrics: f.metrics}},
 		OnFatalError:      func(err error) { f.fatal <- err },
 		// What a killed worker had spent is known to its last heartbeat.
 		MaxHeartbeatThrottleInterval:     2 * time.Second,
 		DefaultHeartbeatThrottleInterval: 2 * time.Second,
 	}
-	switch queue {
-	case workflows.QueueWorkflows:
+	switch {
+	case queue == workflows.QueueWorkflows:
 		o.LocalActivityWorkerOnly = true
-	case workflows.QueueGPU:
+	case ownsDevices(queue):
 		// One gang at a time owns the node's devices.
 		o.MaxConcurrentActivityExecutionSize, o.DisableWorkflowWorker = 1, true
 	default:

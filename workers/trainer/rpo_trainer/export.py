@@ -48,9 +48,9 @@ def export_all(config, policy, group, events):
         group.barrier()
         if config.lora is None:
             save_full(config, policy, places["merged"] + ".tmp", first)
-        else:
+        elif group.rank < group.host_size:  # the adapter lies on the first host
             merge(config.model_dir, places["adapter"], places["merged"] + ".tmp",
-                  lambda: progress.add(group.world_size), group.rank, group.world_size)
+                  lambda: progress.add(group.host_size), group.rank, group.host_size)
         group.barrier()
         if first:
             os.rename(places["merged"] + ".tmp", places["merged"])

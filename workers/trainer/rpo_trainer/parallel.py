@@ -24,6 +24,9 @@ class Group:
         """shard: ranks that share one copy of the model; 0: all of a node."""
         self.rank = int(os.environ.get("RANK", 0))
         self.world_size = int(os.environ.get("WORLD_SIZE", 1))
+        # Hosts share no file system: what rank 0 writes, only ranks below host_size find.
+        self.host_rank = int(os.environ.get("LOCAL_RANK", 0))
+        self.host_size = int(os.environ.get("LOCAL_WORLD_SIZE", 1))
         if device == "auto":
             device = "cuda" if torch.cuda.is_available() else "cpu"
         if device == "cuda":

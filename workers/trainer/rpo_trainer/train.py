@@ -61,7 +61,7 @@ def load_reference(config, examples, others, policy, group, digests, events):
     group.barrier()  # all ranks have looked before one writes
     values = refcache.compute(policy, entries, 2 * config.pairs_per_batch, group,
                               events if group.rank == 0 else None)
-    if group.rank == 0:
+    if group.host_rank == 0:
         refcache.write(path, refcache.rows_of(entries, values))
     group.barrier()
     return refcache.matrix(examples, refcache.read([path], entries), config.loss)
@@ -139,7 +139,7 @@ def run(config, group):
     stopped = trainer.fit(first_step, saver, same)
     values = {**trainer.summary, **counts}
     if stopped:
-        if group.rank == 0:
+        if group.host_rank == 0 and os.path.exists(trainer.stop_path):  # it was on one host, maybe not this one
             os.unlink(trainer.stop_path)
         return STOPPED, {**values, "reason": f"stop file after step {trainer.summary['train_steps']}"}
     from .export import export_all

@@ -80,7 +80,7 @@ class Trainer:
                                                dtype=torch.float64, device=group.device)
             if progress:
                 progress.add(len(batch.examples) * group.world_size)  # the other ranks are about as far
-        if group.rank == 0 and os.path.exists(self.stop_path):
+        if group.host_rank == 0 and os.path.exists(self.stop_path):  # on any host
             table[-1, 0] = 1
         table = group.sum_(table).cpu().numpy()
         return table[:-1], Work(*(int(value) for value in table[-1, 1:5])), bool(table[-1, 0])
