@@ -42,6 +42,9 @@ type freshness struct {
 	Skipped int    `json:"skipped"`
 	Missed  int    `json:"missed"`
 	Note    string `json:"note,omitempty"`
+
+	// patience is the age from which the schedule is stale, 0 for never.
+	patience time.Duration
 }
 
 // longest is the longest pause between moments, 0 if there are fewer than two.
@@ -57,8 +60,8 @@ func (f *freshness) judge(now, since time.Time, next []time.Time) {
 		since = *f.LastSuccess
 	}
 	age, pause := now.Sub(since), longest(next)
-	f.AgeSeconds = age.Seconds()
-	f.Stale = pause > 0 && age > pause+pause/2
+	f.AgeSeconds, f.patience = age.Seconds(), pause+pause/2
+	f.Stale = pause > 0 && age > f.patience
 	if len(next) > 0 {
 		f.Next = &next[0]
 	}
@@ -226,7 +229,7 @@ func (m *scheduleMetrics) Describe(ch chan<- *prometheus.Desc) {
 }
 
 // Collect implements prometheus.Collector. While the server does not answer, what
-// it said last grows older.
+// it said last grows older, and stale in the end.
 func (m *scheduleMetrics) Collect(ch chan<- prometheus.Metric) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -241,8 +244,9 @@ func (m *scheduleMetrics) Collect(ch chan<- prometheus.Metric) {
 		gauge := func(d *prometheus.Desc, value float64) {
 			ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, value, f.ID, f.Workflow)
 		}
-		gauge(ageDesc, f.AgeSeconds+time.Since(m.asked).Seconds())
-		gauge(staleDesc, number(f.Stale))
+		age := f.AgeSeconds + time.Since(m.asked).Seconds()
+		gauge(ageDesc, age)
+		gauge(staleDesc, number(f.Stale || f.patience > 0 && age > f.patience.Seconds()))
 		gauge(pausedDesc, number(f.Paused))
 		ch <- prometheus.MustNewConstMetric(skippedDesc, prometheus.CounterValue, float64(f.Skipped+f.Missed), f.ID, f.Workflow)
 	}

@@ -199,6 +199,28 @@ func TestWorkersTellPrometheusHowFreshSchedulesAre(t *testing.T) {
 	}
 }
 
+// Whoever watches for silence must not fall silent with the server.
+func TestAScheduleGrowsStaleWhileTheServerDoesNotAnswer(t *testing.T) {
+	now := time.Now()
+	last := now.Add(-36*time.Hour + 20*time.Second)
+	f := freshness{ID: "nightly", LastSuccess: &last}
+	f.judge(now, last, []time.Time{now.Add(time.Hour), now.Add(25 * time.Hour)})
+	for since, want := range map[time.Duration]float64{10 * time.Second: 0, 30 * time.Second: 1} {
+		m := &scheduleMetrics{asked: now.Add(-since), known: []freshness{f}}
+		registry := prometheus.NewRegistry()
+		registry.MustRegister(m)
+		families, err := registry.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, family := range families {
+			if got := family.GetMetric()[0].GetGauge().GetValue(); family.GetName() == "rpo_schedule_stale" && got != want {
+				t.Errorf("stale is %v %s after the server was asked", got, since)
+			}
+		}
+	}
+}
+
 func TestMomentsOfABackfillAreDaysOrMoments(t *testing.T) {
 	for text, want := range map[string]string{"2026-11-01": "2026-11-01T00:00:00Z", "2026-11-01T02:00:00+01:00": "2026-11-01T01:00:00Z"} {
 		if got, err := moment(text); err != nil || got.UTC().Format(time.RFC3339) != want {
