@@ -97,6 +97,10 @@ func (p *pipeline) run(ctx workflow.Context) (schemas.Summary, error) {
 		schemas.BuildPairsInput{StageInput: stageInput(reversed.Manifest), PairOptions: in.PairOptions}, &paired); err != nil {
 		return p.out, err
 	}
+	// What cannot be trained needs no reference values.
+	if _, err := planOf(ctx, paired.Manifest, in.TrainOptions); err != nil {
+		return p.out, err
+	}
 	if err := p.child(ctx, "reference", ComputeReferenceName,
 		schemas.ComputeReferenceInput{StageInput: stageInput(paired.Manifest), TrainOptions: in.TrainOptions}, &referenced); err != nil {
 		return p.out, err

@@ -61,8 +61,7 @@ func TrainModel(ctx workflow.Context, in schemas.TrainModelInput) (schemas.Train
 		prepare: func(ctx workflow.Context) (string, error) {
 			notes, err := startFrom(ctx, &in.TrainOptions)
 			if err == nil {
-				err = workflow.ExecuteActivity(withLook(ctx, "plan the training of "+in.BaseModel), planTraining,
-					train.PlanInput{Manifest: in.Manifest, TrainOptions: in.TrainOptions}).Get(ctx, &plan)
+				plan, err = planOf(ctx, in.Manifest, in.TrainOptions)
 			}
 			if err != nil {
 				return notes, err
@@ -118,6 +117,14 @@ func sameRendering(ctx workflow.Context, in schemas.TrainModelInput) (note strin
 	at := "prompts: endpoint " + code(in.PolicyEndpoint)
 	return list(line{r.Through == "", at + " offers no way to compare its rendering with the trainer's"},
 		line{r.Through != "", fmt.Sprintf("%s renders %d of them to the trainer's tokens (asked by %s)", at, r.Prompts, r.Through)}), r, nil
+}
+
+// planOf predicts what a training on a manifest's rows takes, and refuses one that
+// cannot fit.
+func planOf(ctx workflow.Context, manifest string, o schemas.TrainOptions) (plan schemas.TrainPlan, err error) {
+	err = workflow.ExecuteActivity(withLook(inPool(ctx, o.Pool), "plan the training of "+o.BaseModel), planTraining,
+		train.PlanInput{Manifest: manifest, TrainOptions: o}).Get(ctx, &plan)
+	return plan, err
 }
 
 // planned shows what is predicted.

@@ -57,6 +57,15 @@ func TestATrainingThatCannotFitIsRefusedWithItsNumbersAndNotTriedAgain(t *testin
 	}
 }
 
+func TestAPipelineThatCannotTrainComputesNoReference(t *testing.T) {
+	w := newWorld(3, nil)
+	w.fails = map[string]error{planTraining: schemas.Errorf(schemas.OutOfMemory, "plan of base: a process would need 93.0 GB of 80.0 GB")}
+	tr := try(t, w, RunPipelineName, object("%s", pipelineInput))
+	if e := tr.failure(); e.Type() != string(schemas.OutOfMemory) || w.calls[referencePairs] != 0 || w.calls[publishVersion] != 1 {
+		t.Errorf("%v after %d reference passes", e, w.calls[referencePairs])
+	}
+}
+
 // outOfMemory makes the world's training run out of memory so many times.
 func outOfMemory(w *world, times int) {
 	w.hold = map[string]func(){trainPolicy: func() {
