@@ -18,7 +18,7 @@ const maxFailures = 20
 
 // failures names the log of this round.
 func (r *stageRun) failures() store.FailureLog {
-	return store.FailureLog{Job: r.p.Job, Stage: r.name, Run: r.firstRun, Round: r.p.Round}
+	return store.FailureLog{Job: r.p.Job, Stage: r.name, Run: r.firstRun, Round: r.p.Round, Batches: r.p.Batches}
 }
 
 // fail notes a failed shard. The first ones by number are kept for people to

@@ -95,8 +95,10 @@ func (w *world) record(_ context.Context, in store.RecordFailuresInput) error {
 }
 
 func (w *world) logged(l store.FailureLog) (all []schemas.ShardFailure) {
-	for _, batch := range w.logs[roundOf(l)] {
-		all = append(all, batch...)
+	for number, batch := range w.logs[roundOf(l)] {
+		if number < l.Batches {
+			all = append(all, batch...)
+		}
 	}
 	slices.SortFunc(all, func(a, b schemas.ShardFailure) int { return a.Shard - b.Shard })
 	return all

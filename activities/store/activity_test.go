@@ -197,7 +197,7 @@ func TestAStageClosesWithAllItsShardsOrNotAtAll(t *testing.T) {
 	}
 	// Shard 2 was given up, but its commit had happened.
 	failures := []schemas.ShardFailure{{Shard: 1, ErrorType: "Overloaded", Message: "down"}, {Shard: 2, ErrorType: "Overloaded", Message: "down"}}
-	in.Failed, in.List = &store.FailureLog{Job: shard.Job, Stage: "copy", Run: "run"}, 20
+	in.Failed, in.List = &store.FailureLog{Job: shard.Job, Stage: "copy", Run: "run", Batches: 1}, 20
 	if err := a.RecordFailures(t.Context(), store.RecordFailuresInput{FailureLog: *in.Failed, Failures: failures}); err != nil {
 		t.Fatal(err)
 	}

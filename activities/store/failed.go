@@ -17,6 +17,9 @@ type FailureLog struct {
 	// Run is the id of the first run of the workflow.
 	Run   string `json:"run"`
 	Round int    `json:"round"`
+	// Batches is how many of the round's batches hold. Others are of a run that was
+	// reset to a point before it wrote them.
+	Batches int `json:"batches,omitempty"`
 }
 
 func (l FailureLog) folder() (string, error) {
@@ -44,7 +47,11 @@ func (a *Activities) RecordFailures(ctx context.Context, in RecordFailuresInput)
 	if err != nil {
 		return err
 	}
-	return a.putJSON(ctx, fmt.Sprintf("%sbatch-%05d.json", folder, in.Batch), in.Failures)
+	return a.putJSON(ctx, batchKey(folder, in.Batch), in.Failures)
+}
+
+func batchKey(folder string, number int) string {
+	return fmt.Sprintf("%sbatch-%05d.json", folder, number)
 }
 
 // SelectFailedInput chooses among the failed shards of a log. An empty list
@@ -103,20 +110,16 @@ func (a *Activities) SelectFailed(ctx context.Context, in SelectFailedInput) (Se
 	return SelectFailedResult{Selected: len(selected), Kept: len(kept), First: kept[:min(in.First, len(kept))]}, err
 }
 
-// failures reads all batches of a log, by shard.
+// failures reads the batches of a log, by shard.
 func (a *Activities) failures(ctx context.Context, l FailureLog) ([]schemas.ShardFailure, error) {
 	folder, err := l.folder()
 	if err != nil {
 		return nil, err
 	}
-	keys, err := a.Store.List(ctx, folder+"batch-", "", 0)
-	if err != nil {
-		return nil, err
-	}
 	var all []schemas.ShardFailure
-	for _, key := range keys {
+	for number := range l.Batches {
 		var batch []schemas.ShardFailure
-		if err := a.getJSON(ctx, key, &batch); err != nil {
+		if err := a.getJSON(ctx, batchKey(folder, number), &batch); err != nil {
 			return nil, err
 		}
 		all = append(all, batch...)

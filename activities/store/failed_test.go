@@ -19,10 +19,11 @@ func TestAFailureLogGoesFromRoundToRoundAndLosesNoShard(t *testing.T) {
 	a := store.Activities{Store: s}
 	manifest := importShards(t, s, "train", []int{0, 1, 2, 3, 4}, "a", "b", "c", "d", "e")
 	shard := steptest.Open(t, s, "copy", manifest, nil, 0)
-	log := store.FailureLog{Job: shard.Job, Stage: "copy", Run: "run-1"}
+	log := store.FailureLog{Job: shard.Job, Stage: "copy", Run: "run-1", Batches: 2}
 	for batch, failures := range [][]schemas.ShardFailure{
 		{failure(4, schemas.Overloaded), failure(1, schemas.InvalidInput)},
 		{failure(0, schemas.Overloaded)},
+		{failure(2, schemas.Overloaded)}, // before the run was reset
 	} {
 		for range 2 { // a retry of the activity changes nothing
 			if err := a.RecordFailures(t.Context(), store.RecordFailuresInput{FailureLog: log, Batch: batch, Failures: failures}); err != nil {
@@ -37,7 +38,7 @@ func TestAFailureLogGoesFromRoundToRoundAndLosesNoShard(t *testing.T) {
 		if err != nil || got.Selected != want.Selected || got.Kept != want.Kept || !slices.Equal(got.First, want.First) {
 			t.Fatalf("round %d: got %+v, %v, want %+v", log.Round, got, err, want)
 		}
-		log.Round++
+		log.Round, log.Batches = log.Round+1, 1
 		return log
 	}
 	list := func(log store.FailureLog, offset int) []int {
@@ -56,6 +57,7 @@ func TestAFailureLogGoesFromRoundToRoundAndLosesNoShard(t *testing.T) {
 	if err := a.RecordFailures(t.Context(), store.RecordFailuresInput{FailureLog: second, Batch: 1, Failures: []schemas.ShardFailure{failure(0, schemas.Stalled)}}); err != nil {
 		t.Fatal(err)
 	}
+	second.Batches = 2
 	third := choose(second, 1, 2, []schemas.ShardFailure{failure(0, schemas.Stalled)}, "InvalidInput")
 	if got := list(third, 0); !reflect.DeepEqual(got, []int{4, 1}) {
 		t.Errorf("the third round works on %v", got)
