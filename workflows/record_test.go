@@ -31,6 +31,8 @@ type recording struct {
 	ends func(error) bool
 	// scheduled has a schedule start it.
 	scheduled bool
+	// queues are served beside the usual ones.
+	queues []string
 }
 
 func recordings() []recording {
@@ -143,7 +145,7 @@ func record(prefix string) error {
 	}
 	folder := filepath.Join("testdata", "replay", "v"+schemas.CodeVersion)
 	err = os.MkdirAll(folder, 0o755)
-	for _, r := range recordings() {
+	for _, r := range append(recordings(), gangRecordings()...) {
 		if err == nil && strings.HasPrefix(r.file, prefix) {
 			if err = r.run(ctx, server.Client(), folder); err != nil {
 				err = fmt.Errorf("record %s: %w", r.file, err)
@@ -154,7 +156,7 @@ func record(prefix string) error {
 }
 
 func (r recording) run(ctx context.Context, c client.Client, folder string) error {
-	for _, queue := range []string{QueueWorkflows, QueueIO, QueueLLM, QueueGPU} {
+	for _, queue := range append([]string{QueueWorkflows, QueueIO, QueueLLM, QueueGPU}, r.queues...) {
 		w := worker.New(c, queue, worker.Options{Identity: "recorder", DisableRegistrationAliasing: true})
 		if queue == QueueWorkflows {
 			Register(w)
