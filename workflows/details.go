@@ -21,7 +21,7 @@ import (
 // next is the workflow that takes what a stage made, by the stage's name.
 var next = map[string]string{
 	"profile": BuildDialoguesName, "dialogue": SampleResponsesName, "sample": JudgeResponsesName, "judge": ReverseConstraintsName,
-	"reverse": BuildPairsName, "pair": ComputeReferenceName, "reference": TrainModelName, "train": EvaluateModelName,
+	"reverse": BuildPairsName, "pair": ComputeReferenceName, "reference": TrainModelName, "train": EvaluateModelName, "evaluate": PromoteModelName,
 }
 
 // place is where a run stands in the web UI.
@@ -65,9 +65,39 @@ func (p place) form(workflowType string) string {
 	return "[" + workflowType + "](namespaces/" + url.PathEscape(p.namespace) + "/workflows/start-workflow?taskQueue=" + QueueWorkflows + "&workflowType=" + workflowType + ")"
 }
 
+// objects is the address below which the bucket's objects open in a browser, "" if
+// there is none. It is the worker's, which sets it once, before it starts.
+var objects string
+
+// LinkObjects makes links of the URIs in current details: the object of key k is at
+// address + k. Without it they are shown as they are, since nothing is known of where
+// else a bucket can be seen.
+func LinkObjects(address string) { objects = address }
+
+// stored shows the URI of an object.
+func stored(uri string) string {
+	_, key, found := strings.Cut(strings.TrimPrefix(uri, "s3://"), "/")
+	if objects == "" || !found || !strings.HasPrefix(uri, "s3://") {
+		return code(uri)
+	}
+	return "[" + code(uri) + "](" + objects + (&url.URL{Path: key}).EscapedPath() + ")"
+}
+
 // code shows text that is not ours as it is.
 func code(text string) string {
 	return "`" + strings.NewReplacer("`", "'", "\n", " ", "\r", " ").Replace(text) + "`"
+}
+
+// plain shows text that may hold what is not ours without any markup.
+func plain(text string) string {
+	var b strings.Builder
+	for _, r := range strings.NewReplacer("\n", " ", "\r", " ").Replace(text) {
+		if strings.ContainsRune("\\`*_{}[]()#!|<>~&$", r) {
+			b.WriteByte('\\')
+		}
+		b.WriteRune(r)
+	}
+	return b.String()
 }
 
 // count writes a number with separators.
@@ -79,12 +109,13 @@ func count(n int64) string {
 	return digits
 }
 
+// moment is a time of a status for people, in UTC.
 func moment(at string) string {
 	t, err := time.Parse(time.RFC3339, at)
 	if err != nil {
 		return ""
 	}
-	return t.UTC().Format("Jan 2 15:04 MST")
+	return t.UTC().Format("Jan 2 15:04")
 }
 
 // stamp is a time as a status gives it.
@@ -118,9 +149,9 @@ func details(s schemas.StageStatus, overBudget bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "**%s**: %s", s.Stage, s.Status)
 	if s.Began != "" {
-		fmt.Fprintf(&b, ", began %s", moment(s.Began))
+		fmt.Fprintf(&b, ", began %s UTC", moment(s.Began))
 	}
-	b.WriteString("\n\n| stage | done | failed | calls | tokens | cost | ends |\n| --- | --- | --- | --- | --- | --- | --- |\n")
+	b.WriteString("\n\n| stage | done | failed | calls | tokens | cost | ends (UTC) |\n| --- | --- | --- | --- | --- | --- | --- |\n")
 	done := fmt.Sprintf("%s of %s", count(int64(s.Done)), count(int64(s.Total)))
 	if s.Reused > 0 {
 		done += fmt.Sprintf(" (%s reused)", count(int64(s.Reused)))
@@ -145,11 +176,11 @@ func details(s schemas.StageStatus, overBudget bool) string {
 			capped(s.Budget.BudgetTime > 0, "after "+time.Duration(s.Budget.BudgetTime).String()+" at work"))
 	}
 	if s.Status == schemas.StatusNeedsAttention {
-		way := "Mend the cause, then send the update `retry_failed`; `skip_failed` goes on without them, `stop` ends the stage."
+		way := "Mend the cause, then send the update `retry_failed` (More Actions, Send an Update); `skip_failed` goes on without them, `stop` ends the stage."
 		if overBudget {
-			way = "Send the update `raise_budget`; `skip_failed` goes on without the shards that are left, `stop` ends the stage."
+			way = "Send the update `raise_budget` (More Actions, Send an Update); `skip_failed` goes on without the shards that are left, `stop` ends the stage."
 		}
-		fmt.Fprintf(&b, "\n**%s.** %s\n", code(s.Reason), way)
+		fmt.Fprintf(&b, "\n**%s.** %s\n", plain(s.Reason), way)
 	}
 	if o := s.Override; o != nil {
 		b.WriteString(list(
@@ -202,16 +233,19 @@ func (p place) surroundings(s schemas.StageStatus, input, made string) string {
 	follow := ""
 	if to := next[s.Stage]; made != "" && to != "" {
 		field := "manifest"
-		if s.Stage == "train" {
+		switch s.Stage {
+		case "train":
 			field = "trained_model"
+		case "evaluate":
+			field = "evaluation"
 		}
 		follow = "next: " + p.form(to) + " with " + code(fmt.Sprintf(`{"%s": "%s"}`, field, made))
 	}
 	return list(
 		line{p.parent != "", "part of " + p.workflow(code(p.parent), p.parent)},
-		line{true, "input " + code(input)},
+		line{true, "input " + stored(input)},
 		line{s.Job != "", "job " + p.list(code(s.Job), fmt.Sprintf("RpoJob = %q", s.Job))},
-		line{made != "", "made " + code(made)},
+		line{made != "", "made " + stored(made)},
 		line{follow != "", follow},
 	)
 }
@@ -219,7 +253,7 @@ func (p place) surroundings(s schemas.StageStatus, input, made string) string {
 // table lists the stages of a pipeline.
 func (p place) table(stages []schemas.PipelineStage) string {
 	var b strings.Builder
-	b.WriteString("| stage | status | shards | failed | tokens | cost | began | took |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
+	b.WriteString("| stage | status | shards | failed | tokens | cost | began (UTC) | took |\n| --- | --- | --- | --- | --- | --- | --- | --- |\n")
 	for _, s := range stages {
 		name, numbers := s.Stage, " | | | |"
 		if s.WorkflowID != "" {

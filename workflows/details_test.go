@@ -55,7 +55,7 @@ func TestDetailsShowWhatPeopleAskForAndLinkToWhatBelongsToIt(t *testing.T) {
 	s := schemas.StageStatus{
 		Stage: "judge", Status: schemas.StatusNeedsAttention, Job: "job 1", Total: 12345, Done: 1200, Reused: 7, Failed: 3,
 		Failures: []schemas.ShardFailure{{Shard: 5, ErrorType: "Overloaded", Message: "a `queue` | is full\n# of <b>calls</b>"}},
-		Reason:   "3 of 12345 shards failed", Began: "2026-11-23T17:00:00Z", Ends: "2026-11-24T01:30:00Z",
+		Reason:   "3 of 12345 shards *failed*", Began: "2026-11-23T17:00:00Z", Ends: "2026-11-24T01:30:00Z",
 		Spent:    schemas.Spending{Calls: 1000, PromptTokens: 1_000_000, CompletionTokens: 234_567, Cost: 1.5},
 		Estimate: &schemas.Estimate{Calls: 5000, PromptTokens: 5_000_000, CompletionTokensMax: 1_000_000, CostMax: 9, Seconds: &seconds},
 		Budget:   schemas.BudgetOptions{BudgetCost: 40},
@@ -64,10 +64,10 @@ func TestDetailsShowWhatPeopleAskForAndLinkToWhatBelongsToIt(t *testing.T) {
 	got := details(s, false) + p.surroundings(s, "s3://rpo/in.json", "s3://rpo/out.json")
 	for _, want := range []string{
 		"**judge**: NeedsAttention, began Nov 23 17:00 UTC\n",
-		"| judge | 1,200 of 12,345 (7 reused) | 3 | 1,000 | 1,234,567 | 1.5 | about Nov 24 01:30 UTC |\n",
+		"| judge | 1,200 of 12,345 (7 reused) | 3 | 1,000 | 1,234,567 | 1.5 | about Nov 24 01:30 |\n",
 		"| estimate | 12,345 | | 5,000 | at most 6,000,000 | at most 9 | after at most 10m0s |\n",
 		"| budget | | | | none | 40 | none |\n",
-		"\n**`3 of 12345 shards failed`.** Mend the cause, then send the update `retry_failed`;",
+		"\n**3 of 12345 shards \\*failed\\*.** Mend the cause, then send the update `retry_failed` (",
 		"\n- shard 5: **Overloaded**: `a 'queue' | is full # of <b>calls</b>`\n- and 2 more\n",
 		"\n- part of [`a/b`](namespaces/de%20fault/workflows/a%2Fb)\n",
 		"\n- job [`job 1`](namespaces/de%20fault/workflows?query=RpoJob+%3D+%22job+1%22)\n",
@@ -83,6 +83,19 @@ func TestDetailsShowWhatPeopleAskForAndLinkToWhatBelongsToIt(t *testing.T) {
 	}
 	if bare := details(schemas.StageStatus{Stage: "pair", Status: schemas.StatusRunning}, false); strings.Contains(bare, "estimate") || strings.Contains(bare, "\n- ") {
 		t.Errorf("a stage that has just begun shows\n%s", bare)
+	}
+}
+
+func TestURIsAreLinksOnlyWhereAnAddressIsKnown(t *testing.T) {
+	t.Cleanup(func() { LinkObjects("") })
+	for _, c := range []struct{ address, uri, want string }{
+		{"", "s3://rpo/runs/a b/m.json", "`s3://rpo/runs/a b/m.json`"},
+		{"https://files.example/rpo/", "s3://rpo/runs/a b/m.json", "[`s3://rpo/runs/a b/m.json`](https://files.example/rpo/runs/a%20b/m.json)"},
+		{"https://files.example/rpo/", "m", "`m`"},
+	} {
+		if LinkObjects(c.address); stored(c.uri) != c.want {
+			t.Errorf("%q at %q: %s, want %s", c.uri, c.address, stored(c.uri), c.want)
+		}
 	}
 }
 
@@ -103,7 +116,7 @@ func TestEveryRowOfATableHasAsManyCellsAsItsHead(t *testing.T) {
 			}
 		}
 	}
-	if got := p.table([]schemas.PipelineStage{{Began: "2026-11-23T17:00:00Z", Ended: "2026-11-23T17:01:30Z"}}); !strings.Contains(got, "| Nov 23 17:00 UTC | 1m30s |") {
+	if got := p.table([]schemas.PipelineStage{{Began: "2026-11-23T17:00:00Z", Ended: "2026-11-23T17:01:30Z"}}); !strings.Contains(got, "| Nov 23 17:00 | 1m30s |") {
 		t.Errorf("a stage that ended shows %s", got)
 	}
 }

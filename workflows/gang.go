@@ -52,7 +52,7 @@ func (g gang[Out]) run(ctx workflow.Context, in schemas.StageInput) (out Out, er
 	ctx = inPool(ctx, g.options.Pool)
 	tell := func() {
 		at := placeOf(ctx)
-		workflow.SetCurrentDetails(ctx, fmt.Sprintf("**%s** on %s: %s, began %s\n%s", g.name, code(g.options.BaseModel), status.Status, moment(status.Began),
+		workflow.SetCurrentDetails(ctx, fmt.Sprintf("**%s** on %s: %s, began %s UTC\n%s", g.name, code(g.options.BaseModel), status.Status, moment(status.Began),
 			list(line{status.Status == schemas.StatusRunning, "steps, loss and speed: the heartbeat of the " + at.pending("pending activity")}))+
 			told.tells()+notes+at.surroundings(status, in.Manifest, made))
 	}

@@ -7,14 +7,14 @@ import (
 	"go/token"
 	"maps"
 	"os"
+	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 
 	"rpo/activities/chat"
@@ -166,31 +166,55 @@ func TestThePublicNamesAreTheDocumentedOnes(t *testing.T) {
 	}
 }
 
-func TestTheSearchAttributesFitIntoASQLDatabase(t *testing.T) {
-	limits := map[enumspb.IndexedValueType]int{
-		enumspb.INDEXED_VALUE_TYPE_KEYWORD: 10, enumspb.INDEXED_VALUE_TYPE_INT: 3, enumspb.INDEXED_VALUE_TYPE_DOUBLE: 3,
-		enumspb.INDEXED_VALUE_TYPE_BOOL: 3, enumspb.INDEXED_VALUE_TYPE_DATETIME: 3, enumspb.INDEXED_VALUE_TYPE_TEXT: 3, enumspb.INDEXED_VALUE_TYPE_KEYWORD_LIST: 3,
-	}
-	count := map[enumspb.IndexedValueType]int{}
-	seen := map[string]bool{}
-	for _, a := range []temporal.SearchAttributeKey{AttributeStage, AttributeStatus, AttributeDataset, AttributeModel, AttributeJob,
-		AttributeShardsTotal, AttributeShardsFailed, AttributeScore} {
-		if !strings.HasPrefix(a.GetName(), "Rpo") || seen[a.GetName()] {
-			t.Errorf("name %q", a.GetName())
-		}
-		seen[a.GetName()] = true
-		if count[a.GetValueType()]++; count[a.GetValueType()] > limits[a.GetValueType()] {
-			t.Errorf("more than %d of %s", limits[a.GetValueType()], a.GetValueType())
-		}
-	}
-	// What a local server registers is what is used here.
-	source, err := os.ReadFile("../infra/local/database.go")
+// declared finds search attributes and their types in a source file.
+func declared(t *testing.T, pattern, file string, into map[string]string) {
+	t.Helper()
+	source, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name := range seen {
-		if !strings.Contains(string(source), `"`+name+`"`) {
-			t.Errorf("a local server does not know %s", name)
+	for _, m := range regexp.MustCompile(pattern).FindAllStringSubmatch(string(source), -1) {
+		name, kind := m[1], m[2]
+		if strings.HasPrefix(kind, "Rpo") {
+			name, kind = kind, name
+		}
+		if _, doubled := into[name]; doubled {
+			t.Errorf("%s is declared twice", name)
+		}
+		kind = strings.NewReplacer("int64", "int", "float64", "double", "time", "datetime", "_", "").Replace(strings.ToLower(kind))
+		into[name] = kind
+	}
+}
+
+func TestTheSearchAttributesFitIntoASQLDatabase(t *testing.T) {
+	ours, local := map[string]string{}, map[string]string{}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if !strings.HasSuffix(file, "_test.go") {
+			declared(t, `NewSearchAttributeKey(\w+)\("(Rpo\w+)"\)`, file, ours)
+		}
+	}
+	declared(t, `"(Rpo\w+)":\s+enumspb\.INDEXED_VALUE_TYPE_(\w+)`, "../infra/local/database.go", local)
+	if !maps.Equal(ours, local) || len(ours) < 9 {
+		t.Errorf("workflows set %v, a local server registers %v", ours, local)
+	}
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	count := map[string]int{}
+	for name, kind := range ours {
+		count[kind]++
+		if !strings.Contains(string(readme), "`"+name+"`") {
+			t.Errorf("the README does not name %s", name)
+		}
+	}
+	for kind, n := range count {
+		if most := map[string]int{"keyword": 10, "int": 3, "double": 3, "bool": 3, "datetime": 3, "text": 3, "keywordlist": 3}[kind]; n > most {
+			t.Errorf("%d attributes of type %s, a SQL database takes %d", n, kind, most)
 		}
 	}
 }

@@ -303,7 +303,7 @@ func (p *page) picture(dir, name string) {
 		return
 	}
 	p.do("Input.dispatchMouseEvent", map[string]any{"type": "mouseMoved", "x": 1, "y": 1})
-	if err := p.value(`Promise.allSettled(document.getAnimations().filter(a => a.effect.getComputedTiming().endTime < Infinity).map(a => a.finished))`, nil); err != nil {
+	if err := p.value(`document.activeElement?.blur(), Promise.allSettled(document.getAnimations().filter(a => a.effect.getComputedTiming().endTime < Infinity).map(a => a.finished))`, nil); err != nil {
 		p.t.Fatal(err)
 	}
 	var shot struct {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"maps"
+	"net/url"
 
 	"rpo/activities/chat"
 	"rpo/activities/train"
@@ -25,6 +26,9 @@ type config struct {
 	Bucket string `json:"bucket,omitempty"`
 	// UI is the address of Temporal's web UI, for links in reports.
 	UI string `json:"ui,omitempty"`
+	// Objects is an address below which the bucket's objects open in a browser, for
+	// links in the web UI: the object of key k is at objects + k. Default: none.
+	Objects string `json:"objects,omitempty"`
 	// WorkDir holds local data of jobs under way; it may be lost. Default ".rpo/work".
 	WorkDir string `json:"work_dir,omitempty"`
 	// Python runs the trainer and its model server. Default ".venv/bin/python".
@@ -139,6 +143,9 @@ func (c config) validate(path string) error {
 		if reason := c.Pool.validate(); reason != "" {
 			return fail("pool: %s", reason)
 		}
+	}
+	if u, err := url.Parse(c.Objects); c.Objects != "" && (err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || !strings.HasSuffix(c.Objects, "/")) {
+		return fail("objects %q is not an http or https address that ends with a slash", c.Objects)
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.Endpoints)) {
 		e := c.Endpoints[name]

@@ -79,12 +79,13 @@ func TestTheEnvironmentNamesConfigurationAndBucket(t *testing.T) {
 
 func TestAConfigurationIsCheckedBeforeItIsUsed(t *testing.T) {
 	for text, says := range map[string]string{
-		`{"treads": 1}`:            `unknown field "treads"`,
-		`{"threads": "1"}`:         `field "threads": got a JSON string, want a whole number`,
-		`{`:                        `unexpected EOF`,
-		`[]`:                       `want one object`,
-		`{"device": "tpu"}`:        `device "tpu" is not cpu or cuda`,
-		`{"endpoints": {"e": {}}}`: `endpoint "e" needs either url or serve`,
+		`{"treads": 1}`:                    `unknown field "treads"`,
+		`{"threads": "1"}`:                 `field "threads": got a JSON string, want a whole number`,
+		`{`:                                `unexpected EOF`,
+		`[]`:                               `want one object`,
+		`{"device": "tpu"}`:                `device "tpu" is not cpu or cuda`,
+		`{"objects": "files.example/rpo"}`: `objects "files.example/rpo" is not an http or https address`,
+		`{"endpoints": {"e": {}}}`:         `endpoint "e" needs either url or serve`,
 		`{"endpoints": {"e": {"url": "http://h/v1", "serve": {"model": "m"}}}, "models": {"m": "m"}}`:        `endpoint "e" needs either url or serve`,
 		`{"endpoints": {"e": {"serve": {"model": "m"}}}}`:                                                    `endpoint "e" serves model "m", which is not under models`,
 		`{"endpoints": {"e": {"url": "http://h/v1", "concurrency": -1}}}`:                                    `endpoint "e": concurrency is negative`,

@@ -33,13 +33,17 @@ type example struct {
 	endless bool
 }
 
-// exampleRuns are all examples in an order in which each finds what it takes.
+// exampleRuns are all examples in an order in which each finds what it takes. Those of
+// the pipeline's stages come after it: they find their shards committed.
 var exampleRuns = []example{
 	{workflow: workflows.GenerateProfilesName, input: func(s *seeding) map[string]any {
 		return map[string]any{"manifest": s.seeds, "generate_endpoint": s.judge}
 	}},
 	{workflow: workflows.BuildDialoguesName, input: func(s *seeding) map[string]any {
 		return map[string]any{"manifest": s.profiles, "personas": s.personas, "user_endpoint": s.judge, "responder_endpoint": s.endpoint, "judge_endpoint": s.judge, "max_turns": 2, "dialogue_max_tokens": 256}
+	}},
+	{workflow: workflows.RunPipelineName, input: func(s *seeding) map[string]any {
+		return map[string]any{"profiles": s.profiles, "dataset": exampleName, "endpoint": s.endpoint, "eval_endpoint": s.eval, "base_model": s.base}
 	}},
 	{workflow: workflows.SampleResponsesName, input: func(s *seeding) map[string]any {
 		return map[string]any{"manifest": s.profiles, "endpoint": s.endpoint}
@@ -64,9 +68,6 @@ var exampleRuns = []example{
 	}},
 	{workflow: workflows.PromoteModelName, after: []string{workflows.TrainModelName, workflows.EvaluateModelName}, input: func(s *seeding) map[string]any {
 		return map[string]any{"name": exampleName, "model": s.made[workflows.TrainModelName].Model, "evaluation": s.made[workflows.EvaluateModelName].Manifest}
-	}},
-	{workflow: workflows.RunPipelineName, input: func(s *seeding) map[string]any {
-		return map[string]any{"profiles": s.profiles, "dataset": exampleName, "endpoint": s.endpoint, "eval_endpoint": s.eval, "base_model": s.base}
 	}},
 	{workflow: workflows.RefreshDatasetName, input: func(s *seeding) map[string]any {
 		return map[string]any{"source": s.source, "dataset": exampleName + "-nightly", "endpoint": s.endpoint}

@@ -41,6 +41,15 @@ func (p *page) details(wanted ...string) {
 	})
 }
 
+// linked waits for a link of the details whose address contains part.
+func (p *page) linked(part string) (address string) {
+	p.t.Helper()
+	await(p.t, "a link to "+part, func() bool {
+		return p.value(`document.querySelector("iframe").contentDocument.querySelector(`+quotedJS("a[href*='"+part+"']")+`).href`, &address) == nil
+	})
+	return address
+}
+
 // Everything is done by mouse and keyboard in a real browser.
 func TestAPersonStartsWatchesAndMendsARunInTheWebUI(t *testing.T) {
 	l := startLocal(t)
@@ -88,18 +97,10 @@ func TestAPersonStartsWatchesAndMendsARunInTheWebUI(t *testing.T) {
 	p.details("sample: Done", "8 of 8", "next: "+workflows.JudgeResponsesName)
 
 	// The links of the details lead where they say.
-	var next string
-	if err := p.value(`document.querySelector("iframe").contentDocument.querySelector("a[href*=start-workflow]").href`, &next); err != nil {
-		t.Fatal(err)
-	}
-	if next != l.form(workflows.JudgeResponsesName) {
+	if next := p.linked("start-workflow"); next != l.form(workflows.JudgeResponsesName) {
 		t.Errorf("the next step's link is %s, want %s", next, l.form(workflows.JudgeResponsesName))
 	}
-	var job string
-	if err := p.value(`document.querySelector("iframe").contentDocument.querySelector("a[href*=RpoJob]").href`, &job); err != nil {
-		t.Fatal(err)
-	}
-	p.goTo(job)
+	p.goTo(p.linked("RpoJob"))
 	p.reads("sample-town-guides", "RpoJob")
 }
 
@@ -128,10 +129,6 @@ func TestSeedFillsTheFormsAndShowsWhatEachRunLooksLike(t *testing.T) {
 	p.press("User Metadata")
 	p.details("Done, data set example", "report s3://")
 	p.picture(*pictures, "pipeline")
-	var stage string
-	if err := p.value(`document.querySelector("iframe").contentDocument.querySelector("a[href*=judge]").href`, &stage); err != nil {
-		t.Fatal(err)
-	}
-	p.goTo(stage)
+	p.goTo(p.linked("judge"))
 	p.reads("COMPLETED", exampleID(workflows.RunPipelineName)+"/judge", "judge shard")
 }

@@ -116,6 +116,7 @@ func workerCommand(ctx context.Context, args []string) error {
 		logger.Info("serving health and metrics", "address", "http://"+l.Addr().String())
 	}
 	names = c.Pool.queues(names)
+	workflows.LinkObjects(c.Objects)
 	all := fleet{activities: activities(c, s, m, at.Namespace), version: version, metrics: counts, fatal: make(chan error, len(names))}
 	var running []worker.Worker
 	defer func() {
