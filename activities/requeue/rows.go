@@ -23,6 +23,9 @@ type Choice struct {
 	// Since leaves out rows that were set aside earlier, and those of which nobody
 	// knows when.
 	Since time.Time
+	// Until leaves out rows that were set aside later, and those of which nobody knows
+	// when.
+	Until time.Time
 	// Rows are the ids of rows.
 	Rows map[string]bool
 }
@@ -30,6 +33,7 @@ type Choice struct {
 func (c Choice) takes(r Row) bool {
 	return (len(c.ErrorTypes) == 0 || slices.Contains(c.ErrorTypes, r.ErrorType)) &&
 		(c.Since.IsZero() || r.Since != nil && !r.Since.Before(c.Since)) &&
+		(c.Until.IsZero() || r.Since != nil && !r.Since.After(c.Until)) &&
 		(c.Rows == nil || c.Rows[r.RowID])
 }
 

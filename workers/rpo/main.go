@@ -36,7 +36,7 @@ var commands = []command{
 	{"status", "WORKFLOW_ID", "print a workflow's status as JSON", statusCommand},
 	{"update", "WORKFLOW_ID NAME [JSON]", "tell a stage retry_failed, skip_failed, raise_budget, pause, resume or stop", updateCommand},
 	{"retry", "[--query QUERY] [--rate 20] [--error-type TYPE]... [--endpoint NAME] [--dry-run]", "have parked runs work on their failed shards again", retryCommand},
-	{"quarantine", "list|export|requeue|merge MANIFEST|JOB [FILE] [--error-type TYPE]... [--since AGE] [--input FILE]", "look at the rows that a stage set aside and bring them back", quarantineCommand},
+	{"quarantine", "list|export|requeue|merge MANIFEST|JOB [FILE] [--error-type TYPE]... [--since AGE] [--until AGE] [--input FILE]", "look at the rows that a stage set aside and bring them back", quarantineCommand},
 	{"dataset", "list|show|pin|unpin|export|forget [NAME] [VERSION] [--version N] [--format parquet|jsonl] [--to DIR]", "look at data sets, keep versions from collection, write them as folders, forget rows", datasetCommand},
 	{"changes", "--manifest MANIFEST|JOB | --dataset NAME [--version N] [--input FILE] [--turns 200]", "say which rows the present code would make different, without a paid call", changesCommand},
 	{"collect", "[--delete] [--grace 168h] [--runs AGE] [--cache AGE]", "list or delete what nothing in the bucket names any more", collectCommand},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -41,17 +42,32 @@ func verb(ctx context.Context, command string, verbs map[string]func(context.Con
 	return verbs[args[0]](ctx, args[1:])
 }
 
-// choiceFlags are the flags that choose among quarantined rows.
+// choiceFlags are the flags that choose among quarantined rows. A mistyped type or
+// age must not choose none, or all.
 func choiceFlags(flags *flag.FlagSet) func() requeue.Choice {
 	var c requeue.Choice
+	var since, until time.Duration
 	flags.Func("error-type", "only rows that were set aside with this type, such as InvalidInput; may be repeated", func(t string) error {
 		c.ErrorTypes = append(c.ErrorTypes, t)
-		return nil
+		return schemas.RetryFailed{ErrorTypes: []string{t}}.Validate()
 	})
-	since := flags.Duration("since", 0, "only rows that were set aside within this time, such as 36h")
+	age := func(into *time.Duration) func(string) error {
+		return func(text string) (err error) {
+			if *into, err = time.ParseDuration(text); err == nil && *into <= 0 {
+				err = errors.New("an age is positive")
+			}
+			return err
+		}
+	}
+	flags.Func("since", "only rows that were set aside within this time, such as 36h", age(&since))
+	flags.Func("until", "only rows that were set aside longer ago than this, such as 12h", age(&until))
 	return func() requeue.Choice {
-		if *since > 0 {
-			c.Since = time.Now().Add(-*since)
+		now := time.Now()
+		if since > 0 {
+			c.Since = now.Add(-since)
+		}
+		if until > 0 {
+			c.Until = now.Add(-until)
 		}
 		return c
 	}

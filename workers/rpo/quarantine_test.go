@@ -2,6 +2,8 @@ package main
 
 import (
 	"bytes"
+	"flag"
+	"io"
 	"slices"
 	"strings"
 	"testing"
@@ -62,5 +64,28 @@ func TestAnUnknownVerbIsAWrongCommandLine(t *testing.T) {
 		if err := quarantineCommand(t.Context(), args); schemas.TypeOf(err) != usageError || !strings.Contains(err.Error(), "export, list, merge, requeue") {
 			t.Errorf("%v gives %v", args, err)
 		}
+	}
+}
+
+func TestAMistypedChoiceChoosesNothing(t *testing.T) {
+	for args, says := range map[string]string{
+		"--error-type Corupt": "CorruptData",
+		"--since -1h":         "positive",
+		"--until yesterday":   "invalid",
+	} {
+		flags := flag.NewFlagSet("quarantine list", flag.ContinueOnError)
+		flags.SetOutput(io.Discard)
+		choiceFlags(flags)
+		if _, err := parseFlags(flags, append(strings.Fields(args), "JOB"), "JOB"); schemas.TypeOf(err) != usageError || !strings.Contains(err.Error(), says) {
+			t.Errorf("%s gives %v", args, err)
+		}
+	}
+	flags := flag.NewFlagSet("quarantine list", flag.ContinueOnError)
+	choice := choiceFlags(flags)
+	if _, err := parseFlags(flags, []string{"--since", "36h", "--until", "12h", "--error-type", "CorruptData"}); err != nil {
+		t.Fatal(err)
+	}
+	if c := choice(); c.Until.Sub(c.Since) != 24*time.Hour || !slices.Equal(c.ErrorTypes, []string{"CorruptData"}) {
+		t.Errorf("%+v", c)
 	}
 }
