@@ -52,6 +52,9 @@ func (p parts) put(ctx context.Context, step, dir string) (map[string]schemas.Ob
 // closed, says that nobody may be left to wait for.
 func (p parts) save(ctx context.Context, dir string, over <-chan struct{}) error {
 	step := filepath.Base(dir)
+	if step+".json" <= filepath.Base(p.place.Checkpoint) {
+		return nil // the event lines tell of those that the attempt goes on from, too
+	}
 	r := checkpointRecord{Step: step}
 	var err error
 	if r.Files, err = p.put(ctx, step, dir); err != nil || r.Files == nil {
