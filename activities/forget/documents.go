@@ -184,7 +184,7 @@ func (w *work) promoted(ctx context.Context) error {
 
 // texts removes reports that show the rows, and what failed shards said of them.
 func (w *work) texts(ctx context.Context) error {
-	for _, folder := range []string{"reports/", "runs/"} {
+	for _, folder := range []string{"reports/", "experiments/", "runs/"} {
 		keys, err := w.store.List(ctx, folder, "", 0)
 		if err != nil {
 			return err

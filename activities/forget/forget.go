@@ -123,6 +123,9 @@ func (w *work) resume(ctx context.Context) (bool, error) {
 
 // scan finds all rows that go, table by table, and what to search for afterwards.
 func (w *work) scan(ctx context.Context) error {
+	if err := w.tablesKnown(ctx); err != nil {
+		return err
+	}
 	for _, c := range w.tables() {
 		err := objectsOf(ctx, w.store, c.table, func(key string, data []byte) error {
 			rows, removed, err := c.scan(data, func(string) {}, func(text string) {
@@ -146,6 +149,26 @@ func (w *work) scan(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// tablesKnown refuses a bucket with a table whose rows nobody here can tell apart:
+// a newer program made it.
+func (w *work) tablesKnown(ctx context.Context) error {
+	known := map[string]bool{}
+	for _, c := range w.tables() {
+		known[c.table] = true
+	}
+	for after := ""; ; {
+		keys, err := w.store.List(ctx, "data/", after, 1)
+		if err != nil || len(keys) == 0 {
+			return err
+		}
+		table, _, _ := strings.Cut(strings.TrimPrefix(keys[0], "data/"), "/")
+		if !known[table] {
+			return schemas.Errorf(schemas.InvalidInput, "forget: the bucket has a table %.100q, which this program does not know: use the one that made it", table)
+		}
+		after = "data/" + table + "0" // '0' follows '/' in the order of bytes
+	}
 }
 
 // complete makes the needles what is searched for.

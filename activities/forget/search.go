@@ -11,7 +11,7 @@ import (
 )
 
 // folders are those of this system, by the first segment of their keys.
-var folders = []string{"data", "runs", "imports", "supplements", "datasets", "watermarks", "models", "checkpoints", "cache", "reports", "forgotten", "trash"}
+var folders = []string{"data", "runs", "imports", "supplements", "datasets", "watermarks", "models", "checkpoints", "cache", "reports", "forgotten", "trash", "experiments"}
 
 // weights are the endings of files that hold numbers and no text.
 var weights = []string{".safetensors", ".gguf", ".pt", ".bin", ".distcp", ".npy"}
