@@ -2,8 +2,6 @@ package workflows
 
 import (
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
 
@@ -130,7 +128,7 @@ func planOf(ctx workflow.Context, manifest string, o schemas.TrainOptions) (plan
 // planned shows what is predicted.
 func planned(p schemas.TrainPlan) string {
 	var parts []string
-	for _, name := range slices.Sorted(maps.Keys(p.MemoryGB)) {
+	for _, name := range workflow.DeterministicKeys(p.MemoryGB) {
 		if gb := p.MemoryGB[name]; gb >= 0.005 {
 			parts = append(parts, fmt.Sprintf("%s %.2f", name, gb))
 		}
