@@ -63,16 +63,23 @@ def read_header(path):
     return {name: entry for name, entry in header.items() if name != "__metadata__"}
 
 
-def weights_digest(model_dir, init="weights", seed=0, adapter=None) -> str:
-    """SHA-256 that names the starting weights: config.json, safetensors and adapter, byte for byte."""
+def weights_digest(model_dir, init="weights", seed=0, adapter=None, hashes=None) -> str:
+    """SHA-256 that names the starting weights: config.json, safetensors and adapter, byte for byte.
+
+    hashes(paths) gives the SHA-256 of each file; default: computed here, one after the other.
+    """
     digest = hashlib.sha256(json.dumps(read_config(model_dir), sort_keys=True).encode())
     if init == "random":
         digest.update(f"random {seed}".encode())
         return digest.hexdigest()
-    for name in weight_files(model_dir):
-        with open(os.path.join(model_dir, name), "rb") as file:
-            digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
-    for name in ("adapter_config.json", "adapter_model.safetensors") if adapter else ():
-        with open(os.path.join(adapter, name), "rb") as file:
-            digest.update(f"{name} {hashlib.file_digest(file, 'sha256').hexdigest()}\n".encode())
+    paths = [os.path.join(model_dir, name) for name in weight_files(model_dir)]
+    if adapter:
+        paths += [os.path.join(adapter, name) for name in ("adapter_config.json", "adapter_model.safetensors")]
+    for path, value in zip(paths, hashes(paths) if hashes else map(hash_file, paths), strict=True):
+        digest.update(f"{os.path.basename(path)} {value}\n".encode())
     return digest.hexdigest()
+
+
+def hash_file(path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

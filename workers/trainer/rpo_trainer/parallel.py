@@ -12,6 +12,7 @@ import torch
 import torch.distributed as dist
 
 from .errors import invalid
+from .folder import hash_file
 
 # Gradients are summed in buckets of this many values, to bound the copy.
 BUCKET_VALUES = 2**25
@@ -83,6 +84,21 @@ class Group:
         for tensor in tensors:
             tensor.copy_(flat[start: start + tensor.numel()].view_as(tensor))
             start += tensor.numel()
+
+    def hash_files(self, paths):
+        """hex SHA-256 of each file, the work shared by the ranks of a host; every rank must ask for it.
+
+        Refuses files that are not the same on all hosts.
+        """
+        hosts = self.world_size // self.host_size
+        table = torch.zeros(hosts, len(paths), 32, dtype=torch.int64)
+        for number in range(self.host_rank, len(paths), self.host_size):
+            table[self.rank // self.host_size, number] = torch.tensor(list(bytes.fromhex(hash_file(paths[number]))))
+        table = self.sum_(table.to(self.device)).cpu()
+        for number, path in enumerate(paths):
+            if not torch.equal(table[:, number], table[:1, number].expand(hosts, 32)):
+                raise invalid(f"model_dir: {os.path.basename(path)} is not the same file on all hosts; copy the model anew")
+        return [bytes(row).hex() for row in table[0].tolist()]
 
     def barrier(self):
         if self.world_size > 1:

@@ -33,7 +33,8 @@ def run(config, group):
     limit = data.length_limit(config.max_tokens, folder.read_config(config.model_dir))
     kept, _ = data.drop_long(examples, limit)
     loading.add()
-    digests = folder.weights_digest(config.model_dir, adapter=config.adapter), tokenizer_digest(config.model_dir)
+    digests = (folder.weights_digest(config.model_dir, adapter=config.adapter, hashes=group.hash_files),
+               tokenizer_digest(config.model_dir))
     others = data.mismatched(kept, limit) if config.loss == "kto" else []
     wanted = refcache.entries_of(kept, others, config.loss, *digests)
     long = [example for example in examples if example.length > limit]

@@ -47,18 +47,23 @@ def largest_batches(config, group, order):
 
 def load_reference(config, examples, others, policy, group, digests, events):
     """Reference values [examples, 2]: from the given files, or computed before anything is trained."""
+    import torch
+
     from . import refcache
 
     entries = refcache.entries_of(examples, others, config.loss, *digests)
     if config.reference:
         return refcache.matrix(examples, refcache.read(config.reference, entries), config.loss)
     path = os.path.join(config.out_dir, "reference.parquet")
+    found = None
     if os.path.exists(path):
         try:
-            return refcache.matrix(examples, refcache.read([path], entries), config.loss)
+            found = refcache.read([path], entries)
         except TrainerError:
             pass  # of another run in the same folder; computed again below
-    group.barrier()  # all ranks have looked before one writes
+    # All ranks have looked before one writes, and go the same way: hosts have a file each.
+    if not group.sum_(torch.tensor([float(found is None)], device=group.device)).item():
+        return refcache.matrix(examples, found, config.loss)
     values = refcache.compute(policy, entries, 2 * config.pairs_per_batch, group,
                               events if group.rank == 0 else None)
     if group.host_rank == 0:
@@ -87,7 +92,7 @@ def run(config, group):
     limit = data.length_limit(config.max_tokens, folder.read_config(config.model_dir))
     examples, dropped = data.drop_long(data.read_examples(config.data, config.loss, tokenizer), limit)
     same = identity(config, examples, folder.weights_digest(
-        config.model_dir, config.init, config.seed, config.adapter))
+        config.model_dir, config.init, config.seed, config.adapter, group.hash_files))
     others = data.mismatched(examples, limit) if config.loss == "kto" else []
     beside = {id(example): other for example, other in zip(examples, others)}
     train, held_out = data.hold_out(examples, config.held_out_fraction)

@@ -10,8 +10,9 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch.testing._internal.distributed.fake_pg import FakeStore
 
-from rpo_trainer import parallel, weights
+from rpo_trainer import folder, parallel, weights
 from rpo_trainer.config import LoraConfig
+from rpo_trainer.errors import TrainerError
 from rpo_trainer.lora import add_adapters
 from rpo_trainer.model import Network
 
@@ -68,3 +69,33 @@ def test_a_rank_reads_its_slices_of_the_files_and_no_more(base, monkeypatch, ran
         dist.destroy_process_group()
     assert sum(read) == held
     assert held == sum(tensor.nbytes for tensor in stored.values()) / RANKS
+
+
+def test_ranks_share_the_work_of_hashing_and_hosts_must_hold_the_same_files(tmp_path, monkeypatch):
+    """Four ranks on two hosts, one after the other: what they would sum is summed here."""
+    paths = []
+    for number in range(5):
+        paths.append(str(tmp_path / f"{number}.safetensors"))
+        (tmp_path / f"{number}.safetensors").write_bytes(b"weights" * (number + 1))
+    expected = [folder.hash_file(path) for path in paths]
+    hashed, parts = [], []
+    monkeypatch.setattr(parallel, "hash_file", lambda path: hashed.append(path) or folder.hash_file(path))
+
+    def rank_of(number, total):
+        group = object.__new__(parallel.Group)
+        group.rank, group.world_size, group.host_rank, group.host_size = number, 4, number % 2, 2
+        group.device = torch.device("cpu")
+        group.sum_ = lambda table: parts.append(table) or (total if total is not None else table)
+        return group
+
+    for number in range(4):
+        try:
+            rank_of(number, None).hash_files(paths)
+        except TrainerError:
+            pass  # it has seen its own part alone
+    assert sorted(hashed) == sorted(2 * paths)
+    total = sum(parts)
+    assert rank_of(3, total).hash_files(paths) == expected
+    total[1, 2, 0] += 1
+    with pytest.raises(TrainerError, match="2.safetensors is not the same file on all hosts"):
+        rank_of(0, total).hash_files(paths)
