@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 )
 
 // RunExperimentInput trains several arms on the same rows and evaluates them on
@@ -26,6 +27,10 @@ type RunExperimentInput struct {
 	// MaxParallel bounds the arms worked on at once. Default 2: while one is
 	// evaluated another one is trained.
 	MaxParallel int `json:"max_parallel,omitempty"`
+	// ParkTimeout is how long a stage of an arm that needs attention may wait for a
+	// person, counted from its beginning; an arm that gives way counts as failed.
+	// Default 30m. Where it parks later it is noticed within the hour.
+	ParkTimeout Duration `json:"park_timeout,omitempty"`
 	// Promote, if given, is the model that the best arm is promoted to, if the gates
 	// let it through. Dataset is as in PromoteModel.
 	Promote string `json:"promote,omitempty"`
@@ -80,6 +85,7 @@ func (in *RunExperimentInput) SetDefaults() {
 		in.Arms[i].TrainOptions.SetDefaults()
 	}
 	setDefault(&in.MaxParallel, 2)
+	setDefault(&in.ParkTimeout, Duration(30*time.Minute))
 	if in.Promote != "" {
 		in.Gates.SetDefaults()
 	}
@@ -115,6 +121,8 @@ func (in *RunExperimentInput) Validate() error {
 		return invalid("max_parallel", "%d is not between 1 and %d", in.MaxParallel, maxArms)
 	case in.Dataset != "" && !validName(in.Dataset):
 		return invalid("dataset", "%.100q is not the name of a data set", in.Dataset)
+	case in.ParkTimeout < Duration(time.Second):
+		return invalid("park_timeout", "%s is under 1s", time.Duration(in.ParkTimeout))
 	}
 	// What all arms share is named without them.
 	if err := in.TrainOptions.Validate(); err != nil {

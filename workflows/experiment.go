@@ -3,6 +3,7 @@ package workflows
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -73,6 +74,12 @@ func (e *experimentRun) run(ctx workflow.Context) error {
 	// Every endpoint, model and table is looked at before the first arm starts.
 	for _, judge := range judges(in.JudgeOptions) {
 		if _, err := describe(ctx, judge.Endpoint, judge.Model, ""); err != nil {
+			return err
+		}
+	}
+	// What an arm starts from is settled before anything is trained.
+	for i := range in.Arms {
+		if _, err := startFrom(ctx, &in.Arms[i].TrainOptions); err != nil {
 			return err
 		}
 	}
@@ -213,13 +220,27 @@ func (e *experimentRun) stageInput(manifest string) schemas.StageInput {
 	return schemas.StageInput{Manifest: manifest, RunOptions: e.in.RunOptions}
 }
 
-// child runs one stage of an arm.
+// child runs one stage of an arm. One that parks holds up its arm, and the others'
+// slots: so each is told to stop, which only one that needs attention takes, first
+// after ParkTimeout and then ever more rarely. What it did stays, and the same
+// experiment started again goes on from there.
 func (e *experimentRun) child(ctx workflow.Context, i int, stage, name, workflowType string, input, result any) error {
 	id := workflow.GetInfo(ctx).WorkflowExecution.ID + "/" + name
 	s := &e.status.Arms[i]
 	s.Stage, s.Workflow = stage, id
 	e.show(ctx)
-	return workflow.ExecuteChildWorkflow(withStage(ctx, id, s.Arm+": "+stage), workflowType, input).Get(ctx, result)
+	child := workflow.ExecuteChildWorkflow(withStage(ctx, id, s.Arm+": "+stage), workflowType, input)
+	patience := time.Duration(e.in.ParkTimeout)
+	for interval := patience; ; interval = min(2*interval, max(patience, lastStopInterval)) {
+		ended, err := workflow.AwaitWithOptions(ctx, workflow.AwaitOptions{Timeout: interval,
+			TimerOptions: workflow.TimerOptions{Summary: "how long " + s.Arm + ": " + stage + " may wait for a person"}}, child.IsReady)
+		if ended || err != nil {
+			return child.Get(ctx, result) // a cancelled experiment waits for it, too
+		}
+		if err := child.SignalChildWorkflow(ctx, UpdateStop, nil).Get(ctx, nil); err != nil {
+			workflow.GetLogger(ctx).Warn("the stage did not get the signal", "stage", id, "error", err)
+		}
+	}
 }
 
 // close notes how an arm ended.

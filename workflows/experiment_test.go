@@ -4,9 +4,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
@@ -114,6 +117,19 @@ func TestAnExperimentTrainsEveryArmOnOneReferenceAndPromotesTheBest(t *testing.T
 	}
 }
 
+func TestTheExamplesOfExperimentsDecode(t *testing.T) {
+	for _, name := range []string{"RunExperiment.json", "RunExperiment-gamma.json"} {
+		data, err := os.ReadFile(filepath.Join("../examples", name))
+		var in schemas.RunExperimentInput
+		if err == nil {
+			err = schemas.DecodeInput(data, &in)
+		}
+		if err != nil || len(in.Arms) != 5 {
+			t.Errorf("%s has %d arms, %v", name, len(in.Arms), err)
+		}
+	}
+}
+
 func TestAnArmThatFailsEndsNoOtherOne(t *testing.T) {
 	w := newWorld(2, nil)
 	w.real = map[string]any{trainPolicy: w.trainBut("dpo")}
@@ -144,6 +160,44 @@ func (w *world) trainBut(loss string) any {
 			return schemas.TrainResult{}, schemas.Errorf(schemas.CorruptData, "the rows of %s are broken", loss)
 		}
 		return ok(ctx, in)
+	}
+}
+
+func TestAnArmThatParksGivesWayAndAPersonMayBeFaster(t *testing.T) {
+	broken := func() (*world, *bool) {
+		w, healed := newWorld(1, nil), new(bool)
+		ok := w.activities()[trainPolicy].(func(ctx context.Context, in train.Input) (schemas.TrainResult, error))
+		w.real = map[string]any{trainPolicy: func(ctx context.Context, in train.Input) (schemas.TrainResult, error) {
+			if in.Loss == "dpo" && !*healed {
+				return schemas.TrainResult{}, schemas.Errorf(schemas.CorruptData, "the rows of dpo are broken")
+			}
+			return ok(ctx, in)
+		}}
+		return w, healed
+	}
+	var got schemas.ExperimentResult
+	w, _ := broken()
+	began := time.Time{}
+	took := time.Duration(0)
+	in := strings.Replace(experimentInput, `"epochs":1`, `"epochs":1,"max_parallel":1,"park_timeout":"10m"`, 1)
+	var env *testsuite.TestWorkflowEnvironment
+	tr := try(t, w, RunExperimentName, object("%s", in), func(e *testsuite.TestWorkflowEnvironment) { env, began = e, e.Now() })
+	tr.get(&got)
+	if took = env.Now().Sub(began); took < 10*time.Minute || took > 11*time.Minute || got.Arms[2].Status != schemas.StatusFailed || got.Arms[3].Status != schemas.StatusDone {
+		t.Errorf("after %s: %+v", took, got.Arms)
+	}
+	w, healed := broken()
+	tr = try(t, w, RunExperimentName, object("%s", in), func(e *testsuite.TestWorkflowEnvironment) {
+		e.RegisterDelayedCallback(func() {
+			*healed = true
+			if err := e.SignalWorkflowByID("default-test-workflow-id/dpo/train", UpdateRetryFailed, nil); err != nil {
+				t.Error(err)
+			}
+		}, 5*time.Minute)
+	})
+	tr.get(&got)
+	if got.Arms[2].Status != schemas.StatusDone {
+		t.Errorf("after a retry: %+v", got.Arms[2])
 	}
 }
 
@@ -274,17 +328,25 @@ func TestAMistakenExperimentIsRefusedByItsFieldsPath(t *testing.T) {
 	}
 	for in, want := range map[string]string{
 		arms(`[]`): `field "arms": is required`,
-		arms(`[{"name":"a"},{"name":"b","loss":"ppo"}]`):                          `field "arms[1].loss"`,
-		arms(`[{"name":"a"},{"name":"b","lsos":"dpo"}]`):                          `unknown field "arms[1].lsos"`,
-		arms(`[{"name":"a"},{"name":"a","loss":"dpo"}]`):                          `field "arms[1].name"`,
-		arms(`[{"name":"a"},{"name":"b","gamma":0.05}]`):                          `field "arms[1]": "b" is the same training as "a"`,
-		arms(`[{"name":"a"},{"name":"b","gamma":0}]`):                             `sets gamma to 0, which would mean the default`,
-		arms(`[{"name":"a b"}]`):                                                  `field "arms[0].name"`,
-		`{"manifest":"m","profiles":"p","arms":[{"name":"a"}],"max_parallel":11}`: `field "max_parallel"`,
-		`{"manifest":"m","profiles":"p","arms":[{"name":"a"}],"promote":"a/b"}`:   `field "promote"`,
+		arms(`[{"name":"a"},{"name":"b","loss":"ppo"}]`):                             `field "arms[1].loss"`,
+		arms(`[{"name":"a"},{"name":"b","lsos":"dpo"}]`):                             `unknown field "arms[1].lsos"`,
+		arms(`[{"name":"a"},{"name":"a","loss":"dpo"}]`):                             `field "arms[1].name"`,
+		arms(`[{"name":"a"},{"name":"b","gamma":0.05}]`):                             `field "arms[1]": "b" is the same training as "a"`,
+		arms(`[{"name":"a"},{"name":"b","gamma":0}]`):                                `sets gamma to 0, which would mean the default`,
+		`{"manifest":"m","profiles":"p","arms":[{"name":"a"}],"park_timeout":"1ms"}`: `field "park_timeout"`,
+		arms(`[{"name":"a b"}]`):                                                     `field "arms[0].name"`,
+		`{"manifest":"m","profiles":"p","arms":[{"name":"a"}],"max_parallel":11}`:    `field "max_parallel"`,
+		`{"manifest":"m","profiles":"p","arms":[{"name":"a"}],"promote":"a/b"}`:      `field "promote"`,
 	} {
 		if e := try(t, newWorld(1, nil), RunExperimentName, object("%s", in)).failure(); e.Type() != "InvalidInput" || !strings.Contains(e.Message(), want) {
 			t.Errorf("%s: got %s: %s, want %s", in, e.Type(), e.Message(), want)
 		}
 	}
+}
+
+// armFailed is a world in which no arm with loss dpo can be trained.
+func armFailed() *world {
+	w := newWorld(1, nil)
+	w.real = map[string]any{trainPolicy: w.trainBut("dpo")}
+	return w
 }

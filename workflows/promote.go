@@ -15,6 +15,10 @@ import (
 // attributeOwner is set by whoever starts a run, never by a workflow.
 var attributeOwner = temporal.NewSearchAttributeKeyKeyword("RpoOwner")
 
+// promoteStage is what RpoStage says of a promotion, followed by the failed gates
+// of one that was refused.
+const promoteStage = "promote"
+
 // PromoteModel makes a trained model the next version of a named one, if its gates
 // let it through, or brings an older version back. A refusal is a result, not a
 // failure: the gates did their work.
@@ -26,7 +30,7 @@ func PromoteModel(ctx workflow.Context, in schemas.PromoteModelInput) (schemas.P
 		return status.PromoteResult, err
 	}
 	workflow.SetCurrentDetails(ctx, promotionDetails(status))
-	if err := workflow.UpsertTypedSearchAttributes(ctx, AttributeStatus.ValueSet(status.Status), AttributeModel.ValueSet(in.Name)); err != nil {
+	if err := workflow.UpsertTypedSearchAttributes(ctx, AttributeStage.ValueSet(promoteStage), AttributeStatus.ValueSet(status.Status), AttributeModel.ValueSet(in.Name)); err != nil {
 		return status.PromoteResult, err
 	}
 	what := "measure the model against its gates"
@@ -40,6 +44,9 @@ func PromoteModel(ctx workflow.Context, in schemas.PromoteModelInput) (schemas.P
 	}
 	workflow.SetCurrentDetails(ctx, promotionDetails(status))
 	attributes := []temporal.SearchAttributeUpdate{AttributeStatus.ValueSet(status.Status)}
+	if gates := failedGates(status.Outcomes); status.Status == schemas.StatusRefused {
+		attributes = append(attributes, AttributeStage.ValueSet(promoteStage+"/"+gates))
+	}
 	if status.Evaluation.Verdicts > 0 {
 		attributes = append(attributes, AttributeScore.ValueSet(status.Evaluation.Trained))
 	}
@@ -47,6 +54,17 @@ func PromoteModel(ctx workflow.Context, in schemas.PromoteModelInput) (schemas.P
 		err = upsertErr
 	}
 	return status.PromoteResult, err
+}
+
+// failedGates names the gates that did not let a model through.
+func failedGates(outcomes []schemas.GateOutcome) string {
+	var names []string
+	for _, o := range outcomes {
+		if !o.Passed {
+			names = append(names, o.Gate)
+		}
+	}
+	return strings.Join(names, ",")
 }
 
 // promoteAs promotes in a child workflow of its own, so that the decision can be

@@ -29,9 +29,9 @@ func (w *world) promote(in promote.Input) schemas.PromoteResult {
 }
 
 func TestAPromotionEndsWithItsDecision(t *testing.T) {
-	for name, c := range map[string]struct{ gates, decision, status, details string }{
-		"promoted": {`{}`, schemas.DecisionPromoted, schemas.StatusDone, "promoted as version 1"},
-		"refused":  {`{"min_gain":0.5}`, schemas.DecisionRefused, schemas.StatusRefused, "| min_gain | **failed** | gain over the base: 0.23, less than 0.5 |"},
+	for name, c := range map[string]struct{ gates, decision, status, stage, details string }{
+		"promoted": {`{}`, schemas.DecisionPromoted, schemas.StatusDone, "promote", "promoted as version 1"},
+		"refused":  {`{"min_gain":0.5}`, schemas.DecisionRefused, schemas.StatusRefused, "promote/min_gain", "| min_gain | **failed** | gain over the base: 0.23, less than 0.5 |"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var env *testsuite.TestWorkflowEnvironment
@@ -42,7 +42,7 @@ func TestAPromotionEndsWithItsDecision(t *testing.T) {
 			if got.Decision != c.decision || (got.Version == 0) != (len(got.Reasons) > 0) {
 				t.Errorf("got %+v", got)
 			}
-			if a := tr.seen.attributes[PromoteModelName]; a["RpoStatus"] != c.status || a["RpoModel"] != "tiny" || a["RpoScore"] != 0.84 {
+			if a := tr.seen.attributes[PromoteModelName]; a["RpoStatus"] != c.status || a["RpoStage"] != c.stage || a["RpoModel"] != "tiny" || a["RpoScore"] != 0.84 {
 				t.Errorf("search attributes %v", a)
 			}
 			var status schemas.PromoteStatus

@@ -62,6 +62,8 @@ func recordings() []recording {
 		{file: "ComputeReference", workflow: ComputeReferenceName, input: `{"manifest":"m"}`, world: newWorld(1, nil)},
 		{file: "TrainModel", workflow: TrainModelName, input: `{"manifest":"m","policy_endpoint":"policy"}`, world: newWorld(1, nil)},
 		{file: "EvaluateModel", workflow: EvaluateModelName, input: `{"manifest":"m","trained_model":"m"}`, world: newWorld(2, nil)},
+		{file: "RunPipeline-promoted", workflow: RunPipelineName, input: strings.TrimSuffix(pipelineInput, "}") + `,"promote":"tiny"}`, world: newWorld(1, nil)},
+		{file: "RunExperiment-arm-failed", workflow: RunExperimentName, input: strings.Replace(experimentInput, `"epochs":1`, `"epochs":1,"park_timeout":"1s"`, 1), world: armFailed()},
 		{file: "RunExperiment", workflow: RunExperimentName, input: experimentInput, world: newWorld(2, nil)},
 		{file: "PromoteModel", workflow: PromoteModelName, input: promoteInput, world: newWorld(1, nil)},
 		{file: "RefreshDataset", workflow: RefreshDatasetName, input: refreshInput, world: refreshed(2)},
