@@ -184,7 +184,7 @@ func (a *Activities) run(ctx context.Context, in Input, c config, dir string) er
 	}.Run(ctx)
 	if err != nil {
 		defer time.AfterFunc(saveGrace, giveUp).Stop()
-		if ctx.Err() == nil {
+		if !stoppedTogether(c.OutDir) {
 			close(over)
 		}
 	}

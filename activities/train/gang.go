@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"path"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -227,6 +228,14 @@ func (n Node) command(in Input, config string) []string {
 		launch = n.torchrun(in.Processes)
 	}
 	return append(launch, "-m", "rpo_trainer.train", "--config", config)
+}
+
+// stoppedTogether reports whether the trainer says that all ranks stopped with a
+// checkpoint: then all hosts are there to store it.
+func stoppedTogether(out string) bool {
+	var res result
+	found, err := readJSON(filepath.Join(out, "result.json"), &res)
+	return err == nil && found && res.Status == "stopped"
 }
 
 func (a *Activities) parts(ctx context.Context, in Input, out string) parts {

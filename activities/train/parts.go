@@ -20,9 +20,10 @@ var partGrace = 2 * time.Minute
 
 // parts moves the checkpoints of a gang, whose hosts share no file system: each
 // has the files of its own ranks. Host 0 sees the trainer commit a checkpoint,
-// which means that every rank has written its files. It stores its part, at which
-// the others store theirs, and writes the checkpoint's record when all have: no
-// record ever names what is not there. Parts are kept apart by attempt and run.
+// which means that every rank has written its files. It asks for them and stores
+// its part while the others store theirs, and writes the checkpoint's record when
+// all have: no record ever names what is not there. Parts are kept apart by attempt
+// and run.
 type parts struct {
 	store store.Store
 	job   string
@@ -33,6 +34,11 @@ type parts struct {
 
 func (p parts) key(step string, rank int) string {
 	return fmt.Sprintf("%sparts/%06d-%s/%s/node-%03d.json", checkpointFolder(p.job), p.place.Attempt, p.run, step, rank)
+}
+
+// asked is the key of the object with which host 0 asks for a checkpoint's parts.
+func (p parts) asked(step string) string {
+	return filepath.ToSlash(filepath.Dir(p.key(step, 0))) + "/asked.json"
 }
 
 // put stores the files of one checkpoint that this host has, then their list.
@@ -56,7 +62,10 @@ func (p parts) save(ctx context.Context, dir string, over <-chan struct{}) error
 		return nil // the event lines tell of those that the attempt goes on from, too
 	}
 	r := checkpointRecord{Step: step}
-	var err error
+	err := p.store.Put(ctx, p.asked(step), []byte("{}"))
+	if err != nil {
+		return err
+	}
 	if r.Files, err = p.put(ctx, step, dir); err != nil || r.Files == nil {
 		return err
 	}
@@ -112,7 +121,8 @@ func (p parts) await(ctx context.Context, key string, over <-chan struct{}) ([]b
 }
 
 // follow is any other host's: it stores its parts as host 0 asks for them, until
-// ended is closed and all that its ranks wrote is stored, or over is.
+// ended is closed and all that its ranks wrote is stored. Over, when closed, says
+// that host 0 asks soon or never.
 func (p parts) follow(ctx context.Context, ended, over <-chan struct{}) error {
 	tick := time.NewTicker(watchEvery)
 	defer tick.Stop()
@@ -128,9 +138,12 @@ func (p parts) follow(ctx context.Context, ended, over <-chan struct{}) error {
 		select {
 		case <-tick.C:
 		case <-ended:
-			ended, late = nil, time.After(partGrace)
+			ended = nil
+			if late == nil {
+				late = time.After(partGrace)
+			}
 		case <-over:
-			return nil
+			over, late = nil, time.After(partGrace/10)
 		case <-late:
 			return schemas.Errorf(schemas.Overloaded, "host 0 of the gang did not ask for %d parts of checkpoints", left)
 		case <-ctx.Done():
@@ -149,7 +162,7 @@ func (p parts) pass(ctx context.Context) (left int, err error) {
 	}
 	for _, dir := range dirs {
 		step := strings.TrimSuffix(filepath.Base(dir), ".tmp")
-		asked, err := p.store.Exists(ctx, p.key(step, 0))
+		asked, err := p.store.Exists(ctx, p.asked(step))
 		if err != nil {
 			return 0, err
 		}
