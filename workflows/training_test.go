@@ -144,6 +144,22 @@ func TestTheVersionThatARunStartsFromIsSettledOnce(t *testing.T) {
 	}
 }
 
+func TestTheArmsOfAnExperimentStartFromWhatIsSettledBeforeTheFirst(t *testing.T) {
+	w := newWorld(2, nil)
+	tr := try(t, w, RunExperimentName, object("%s", strings.Replace(experimentInput, "{", `{"init":"shop@latest",`, 1)))
+	if tr.err != nil {
+		t.Fatal(tr.err)
+	}
+	for _, in := range given[train.Input](tr, trainPolicy) {
+		if in.Init != "shop@v3" {
+			t.Errorf("an arm starts from %s", in.Init)
+		}
+	}
+	if asked := given[string](tr, resolveInit); slices.Contains(asked[strings.Count(experimentInput, `"name"`):], "shop@latest") {
+		t.Errorf("asked for %v", asked)
+	}
+}
+
 func TestARunFromTheBaseLooksUpNoModel(t *testing.T) {
 	w := newWorld(3, nil)
 	if tr := try(t, w, RunPipelineName, object("%s", pipelineInput)); tr.err != nil || w.calls[resolveInit] != 0 {

@@ -43,8 +43,9 @@ func (c *Client) Render(ctx context.Context, messages []schemas.Message) (ids []
 	return reply.Tokens, through, nil
 }
 
-// absent are the statuses of a server that does not know a path.
-var absent = []int{http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented}
+// absent are the statuses of a server that does not know a path, or of a gateway
+// that lets nobody through to it.
+var absent = []int{http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusNotImplemented}
 
 // ask sends one object and decodes the reply; ok is false if the server does not
 // know the path or replies with something else than an object.

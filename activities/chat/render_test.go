@@ -97,3 +97,17 @@ func TestAServerThatRefusesToRenderIsToldOf(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestAGatewayThatLetsNobodyThroughOffersNoRendering(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Error(w, "forbidden", http.StatusForbidden)
+	}))
+	defer server.Close()
+	c, err := New(Endpoint{Name: "policy", URL: server.URL + "/v1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if ids, through, err := c.Render(t.Context(), asks); err != nil || through != "" || ids != nil {
+		t.Errorf("%v through %q, %v", ids, through, err)
+	}
+}
