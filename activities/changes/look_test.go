@@ -248,6 +248,35 @@ func TestRowsWhoseReplyIsNotCachedAreUnknown(t *testing.T) {
 	}
 }
 
+func TestEveryReplyOfARunIsTaggedWithWhomItIsAbout(t *testing.T) {
+	w := build(t)
+	var owners []string
+	for _, name := range []string{"ann", "bob"} {
+		for _, turn := range steptest.Turns(name, 5, constraints...) {
+			owners = append(owners, turn.ProfileID)
+			for _, c := range turn.Constraints {
+				owners = append(owners, c.ConstraintID) // of an opposite
+			}
+		}
+	}
+	all, some := cache.NewOwners(owners), cache.NewOwners(owners[:3])
+	replies, known, few := 0, 0, 0
+	if err := cache.Walk(t.Context(), w.s, func(_ string, e cache.Entry) {
+		replies++
+		if all.Own(e) {
+			known++
+		}
+		if some.Own(e) {
+			few++
+		}
+	}, func(key string) { t.Error(key) }); err != nil {
+		t.Fatal(err)
+	}
+	if replies == 0 || known != replies || few == 0 || few == replies {
+		t.Errorf("of %d replies %d are tagged, %d with the first profile", replies, known, few)
+	}
+}
+
 func TestAManifestWithoutTurnsIsRefused(t *testing.T) {
 	s := store.NewMemory("rpo")
 	uri, err := store.PutManifest(t.Context(), s, schemas.Manifest{Job: "j", Stage: "profile"})

@@ -15,7 +15,8 @@ const (
 	DefaultGrace = 7 * 24 * time.Hour
 	// MinGrace keeps a mistyped grace from deleting what is being written.
 	MinGrace = time.Hour
-	// trash holds copies of deleted data objects for another grace period.
+	// trash holds copies of deleted data objects and watermarks for another grace
+	// period.
 	trash = "trash/"
 )
 
@@ -88,7 +89,7 @@ type collector struct {
 	open    func(context.Context) (Open, error)
 	deleted func(Item)
 	sum     Summary
-	binned  []string // data objects in the trash of this collection
+	binned  []string // what this collection put into the trash
 }
 
 // Collect deletes what nothing names. open tells the runs that have not ended, and
@@ -178,8 +179,9 @@ func (c *collector) drop(ctx context.Context, key, why string, before time.Time)
 	if err != nil {
 		return absent(err)
 	}
-	data := strings.HasPrefix(key, "data/") && !c.o.DryRun
-	if data {
+	// What is named by its content may be made again by any run.
+	byContent := (strings.HasPrefix(key, "data/") || strings.HasPrefix(key, "watermarks/")) && !c.o.DryRun
+	if byContent {
 		body, err := c.s.Get(ctx, key)
 		if err != nil {
 			return absent(err)
@@ -194,7 +196,7 @@ func (c *collector) drop(ctx context.Context, key, why string, before time.Time)
 	}
 	if !at.Before(before) {
 		c.sum.Young++
-		if data {
+		if byContent {
 			return c.s.Delete(ctx, trash+key)
 		}
 		return nil
@@ -204,7 +206,7 @@ func (c *collector) drop(ctx context.Context, key, why string, before time.Time)
 			return err
 		}
 	}
-	if data {
+	if byContent {
 		c.binned = append(c.binned, key)
 	}
 	n := c.sum.Deleted[why]
