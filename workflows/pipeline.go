@@ -162,9 +162,9 @@ func (p *pipeline) child(ctx workflow.Context, name, workflowType string, input 
 func (p *pipeline) show(ctx workflow.Context) {
 	at := placeOf(ctx)
 	workflow.SetCurrentDetails(ctx, fmt.Sprintf("**%s**, data set %s\n\n", p.status.Status, code(p.in.Dataset))+at.table(p.status.Stages)+
-		list(line{true, "input " + code(p.in.Profiles)},
+		list(line{true, "input " + stored(p.in.Profiles)},
 			line{p.out.DatasetVersion > 0, fmt.Sprintf("version %d of the data set", p.out.DatasetVersion)},
-			line{p.out.Report != "", "report " + code(p.out.Report)}))
+			line{p.out.Report != "", "report " + stored(p.out.Report)}))
 }
 
 // maxSummaryFailures bounds the failed shards that a summary lists over all
