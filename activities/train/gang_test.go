@@ -85,7 +85,9 @@ func (p parts) write(t *testing.T, step string, files ...string) string {
 			t.Fatal(err)
 		}
 	}
-	if err := os.WriteFile(filepath.Join(p.out, eventsFile), []byte("{}\n"), 0o644); err != nil {
+	// The trainer was faster than the store.
+	events := "{\"event\":\"checkpoint\",\"path\":\"elsewhere/" + step + "\"}\n{\"event\":\"checkpoint\",\"path\":\"elsewhere/step-999999\"}\n"
+	if err := os.WriteFile(filepath.Join(p.out, eventsFile), []byte(events), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -136,6 +138,10 @@ func TestACheckpointIsStoredWhenTheFilesOfAllHostsAre(t *testing.T) {
 		files, err := os.ReadDir(filepath.Join(h.out, "checkpoints", "step-000004"))
 		if err != nil || len(files) != 4 {
 			t.Errorf("host %d has %v of the checkpoint, %v", h.place.Rank, files, err)
+		}
+		f := follower{path: filepath.Join(h.out, eventsFile)}
+		if f.Progress(); fmt.Sprint(f.checkpoints) != "[elsewhere/step-000004]" {
+			t.Errorf("host %d is told of %v", h.place.Rank, f.checkpoints)
 		}
 		// Its event line is there again, but not the checkpoint to be stored.
 		if err := h.save(t.Context(), filepath.Join(h.out, "checkpoints", "step-000004"), nil); err != nil {

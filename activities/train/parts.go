@@ -1,6 +1,7 @@
 package train
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -60,6 +61,9 @@ func (p parts) save(ctx context.Context, dir string, over <-chan struct{}) error
 	step := filepath.Base(dir)
 	if step+".json" <= filepath.Base(p.place.Checkpoint) {
 		return nil // the event lines tell of those that the attempt goes on from, too
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return nil // the trainer keeps the last two
 	}
 	r := checkpointRecord{Step: step}
 	err := p.store.Put(ctx, p.asked(step), []byte("{}"))
@@ -228,5 +232,31 @@ func (p parts) restore(ctx context.Context) error {
 			return err
 		}
 	}
-	return p.store.GetFile(ctx, r.Events, filepath.Join(p.out, eventsFile))
+	events := filepath.Join(p.out, eventsFile)
+	if err := p.store.GetFile(ctx, r.Events, events); err != nil {
+		return err
+	}
+	return cutAfter(events, step)
+}
+
+// cutAfter drops the event lines after the one that tells of a checkpoint. The
+// trainer does so, too, but later: until then lines of checkpoints that are to be
+// made again would have the other hosts store what they are still writing.
+func cutAfter(path, step string) error {
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return schemas.Errorf(schemas.Internal, "read events: %w", err)
+	}
+	end := 0
+	for line := range bytes.Lines(data) {
+		end += len(line)
+		var e event
+		if json.Unmarshal(line, &e) == nil && e.Event == "checkpoint" && filepath.Base(e.Path) == step {
+			break
+		}
+	}
+	if err := os.WriteFile(path, data[:end], 0o644); err != nil {
+		return schemas.Errorf(schemas.Internal, "cut events: %w", err)
+	}
+	return nil
 }

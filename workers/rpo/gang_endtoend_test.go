@@ -112,8 +112,8 @@ func TestTwoHostsTrainAsOneAndSurviveTheDeathOfOne(t *testing.T) {
 		t.Fatal(plainFailure(err))
 	}
 	checkSteps(t, s, schemas.Summary{Model: together.Model}, 12)
-	if keys, err := s.List(t.Context(), "checkpoints/"+job+"/attempts/", "", 0); err != nil || len(keys) != 2 {
-		t.Errorf("attempts %v, %v, want two", keys, err)
+	if keys, err := s.List(t.Context(), "checkpoints/"+job+"/attempts/", "", 0); err != nil || len(keys) < 2 {
+		t.Errorf("attempts %v, %v, want two or, on a slow machine, more", keys, err)
 	}
 	awaitFreePool(t, c, 2)
 
