@@ -88,8 +88,9 @@ type StageStatus struct {
 	// Failed counts the failed shards, Failures lists the first of them.
 	Failed   int            `json:"failed"`
 	Failures []ShardFailure `json:"failures,omitempty"`
-	// Reason says why the stage needs attention.
-	Reason string `json:"reason,omitempty"`
+	// Reason says why the stage needs attention, Updates which updates it then takes.
+	Reason  string   `json:"reason,omitempty"`
+	Updates []string `json:"updates,omitempty"`
 	// Spent is what the shards that ended took; Budget the caps that hold now.
 	Spent    Spending      `json:"spent,omitzero"`
 	Budget   BudgetOptions `json:"budget,omitzero"`

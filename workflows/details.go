@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -179,6 +180,9 @@ func details(s schemas.StageStatus, overBudget bool) string {
 		way := "Mend the cause, then send the update `retry_failed` (More Actions, Send an Update); `skip_failed` goes on without them, `stop` ends the stage."
 		if overBudget {
 			way = "Send the update `raise_budget` (More Actions, Send an Update); `skip_failed` goes on without the shards that are left, `stop` ends the stage."
+		}
+		if s.Updates != nil && !slices.Contains(s.Updates, UpdateSkipFailed) {
+			way = "It tries again by itself, at least every hour. Send the update `retry_failed` (More Actions, Send an Update) and it tries at once; `stop` ends the stage."
 		}
 		fmt.Fprintf(&b, "\n**%s.** %s\n", plain(s.Reason), way)
 	}

@@ -61,7 +61,8 @@ func TestAHeldStageTakesARetryOrAStopAndNothingElse(t *testing.T) {
 				tr := try(t, w, EvaluateModelName, object(heldInput), func(env *testsuite.TestWorkflowEnvironment) {
 					later(env, 12, func() {
 						s := statusOf(t, env)
-						if s.Status != schemas.StatusNeedsAttention || !strings.Contains(s.Reason, outage.Message) {
+						if s.Status != schemas.StatusNeedsAttention || !strings.Contains(s.Reason, outage.Message) || !slices.Equal(s.Updates, []string{"retry_failed", "stop"}) ||
+							!strings.Contains(details(s, false), "tries again by itself") || strings.Contains(details(s, false), "skip_failed") {
 							t.Errorf("status %+v", s)
 						}
 						env.UpdateWorkflow(UpdateSkipFailed, "skip", refused)

@@ -150,6 +150,15 @@ func (r *stageRun) report() schemas.StageStatus {
 		Reason: r.reason, Spent: r.p.Spent, Budget: r.caps, Estimate: r.p.Estimate,
 		Began: stamp(r.p.Began), Ends: r.ends,
 	}
+	switch {
+	case r.status != schemas.StatusNeedsAttention:
+	case r.holding:
+		s.Updates = []string{UpdateRetryFailed, UpdateStop}
+	case r.exhausted != "":
+		s.Updates = []string{UpdateRaiseBudget, UpdateSkipFailed, UpdateStop}
+	default:
+		s.Updates = []string{UpdateRetryFailed, UpdateSkipFailed, UpdateStop}
+	}
 	if o := (schemas.StageOverride{Endpoint: r.p.Endpoint, Model: r.p.Model, HeartbeatTimeout: r.p.HeartbeatTimeout}); o != (schemas.StageOverride{}) {
 		s.Override = &o
 	}
