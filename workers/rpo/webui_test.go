@@ -45,7 +45,7 @@ func (p *page) details(wanted ...string) {
 func (p *page) linked(part string) (address string) {
 	p.t.Helper()
 	await(p.t, "a link to "+part, func() bool {
-		return p.value(`document.querySelector("iframe").contentDocument.querySelector(`+quotedJS("a[href*='"+part+"']")+`).href`, &address) == nil
+		return p.value(`[...document.querySelectorAll("iframe")].map(f => f.contentDocument.querySelector(`+quotedJS("a[href*='"+part+"']")+`)).find(a => a).href`, &address) == nil
 	})
 	return address
 }
