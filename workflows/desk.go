@@ -86,7 +86,7 @@ func (d *desk) park(ctx workflow.Context, failure error, o *schemas.RunOptions, 
 	errorType, message := failureOf(failure)
 	d.status.Status, d.status.Failed = schemas.StatusNeedsAttention, 1
 	d.status.Failures = []schemas.ShardFailure{{ErrorType: errorType, Message: clip(message)}}
-	d.status.Reason = "it failed again and again, the last time with " + errorType
+	d.status.Reason, d.status.Updates = "it failed again and again, the last time with "+errorType, []string{UpdateRetryFailed, UpdateStop}
 	if err := show(); err != nil {
 		return err
 	}
@@ -96,6 +96,7 @@ func (d *desk) park(ctx workflow.Context, failure error, o *schemas.RunOptions, 
 	decision, how := d.decision, d.retry
 	d.decision, d.retry = "", schemas.RetryFailed{}
 	d.status.Status, d.status.Failed, d.status.Failures, d.status.Reason = schemas.StatusRunning, 0, nil, ""
+	d.status.Updates = nil
 	if decision == UpdateStop {
 		return failure
 	}

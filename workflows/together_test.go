@@ -227,7 +227,7 @@ func TestAGangThatGetsNoFurtherParksAndGoesOnWhenTold(t *testing.T) {
 						env.UpdateWorkflow(decision, "", &did)
 					})
 				})
-				if parked.Status != schemas.StatusNeedsAttention || parked.Failed != 1 || parked.Failures[0].ErrorType != "NotFound" {
+				if parked.Status != schemas.StatusNeedsAttention || parked.Failed != 1 || len(parked.Updates) != 2 || parked.Failures[0].ErrorType != "NotFound" {
 					t.Errorf("parked with %+v", parked)
 				}
 				if name == "on two" && free != 1 {
