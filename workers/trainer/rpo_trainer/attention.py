@@ -145,14 +145,22 @@ class VarlenSegments:
                       self.cu_q, self.cu_k, self.max_q, self.max_k, scale)
 
 
+def knows_groups():
+    """Whether varlen_attn takes fewer heads of keys than of queries; releases before 2.12 do not, so
+    that keys and values are repeated for them, and kept so."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    return "enable_gqa" in inspect.signature(varlen_attn).parameters
+
+
 def varlen(query_THd, key_KHd, value_KHd, cu_q, cu_k, max_q, max_k, scale):
     """PyTorch's kernel, causal with the mask aligned at the end of each piece."""
     from torch.nn.attention.varlen import varlen_attn
 
     more = {}
     repeat = query_THd.shape[1] // key_KHd.shape[1]
-    if "enable_gqa" in inspect.signature(varlen_attn).parameters:
+    if knows_groups():
         more["enable_gqa"] = repeat > 1
-    elif repeat > 1:  # releases before 2.12 have no grouped heads here
+    elif repeat > 1:
         key_KHd, value_KHd = (tensor.repeat_interleave(repeat, dim=1) for tensor in (key_KHd, value_KHd))
     return varlen_attn(query_THd, key_KHd, value_KHd, cu_q, cu_k, max_q, max_k, scale=scale, window_size=(-1, 0), **more)

@@ -51,10 +51,14 @@ def fit_device(model_config, config, group, batches):
         return None
     import torch
 
+    from .attention import knows_groups
+
     name = torch.cuda.get_device_name(group.device)
     gpu_bytes = torch.cuda.get_device_properties(group.device).total_memory
     tokens, response_tokens, keys = max(batches)
     shapes = flops.shapes_of(model_config)
+    if not knows_groups():
+        keys *= shapes.H // shapes.G
     if config.recompute == "auto":
         choose_recompute(shapes, config, group.world_size, tokens, response_tokens, gpu_bytes, keys)
     parts = memory(shapes, config, group.world_size, tokens, response_tokens, keys)

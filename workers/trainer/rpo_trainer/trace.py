@@ -13,7 +13,7 @@ import torch.distributed as dist
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from . import flops, parallel, weights
-from .attention import VarlenSegments
+from .attention import VarlenSegments, knows_groups
 from .errors import invalid
 from .folder import read_config
 from .lora import add_adapters
@@ -92,7 +92,7 @@ def activations(model, shapes, config):
         with Kept(rank or 0, kind, (*layer.parameters(), *angles, segments.gather_K)) as kept:
             layer(hidden, position_embeddings=tuple(angles), segments=segments)
         counted = kept.bytes(hidden) / tokens
-        planned = kept_bytes(shapes, kind, 2, rank, keys / tokens)
+        planned = kept_bytes(shapes, kind, 2, rank, keys / tokens * (1 if knows_groups() else shapes.H // shapes.G))
         if rank and kind == "none":
             planned += copies_bytes(shapes, rank) / shapes.L / tokens
         if abs(counted - planned) > TOLERANCE * planned:
