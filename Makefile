@@ -83,7 +83,7 @@ bench-stage: bin/rpo-local
 # The trainer on one CPU thread beside TRL, which has an environment of its own.
 # One JSON object as the last line. About half an hour.
 bench-trainer: $(VENV)/.ready-test .rpo/trl/.ready
-	cd workers/trainer && ../../$(VENV)/bin/python bench/bench.py --trl $(CURDIR)/.rpo/trl/bin/python
+	cd workers/trainer && ../../$(VENV)/bin/python bench/bench.py --trl $(CURDIR)/.rpo/trl/bin/python $(ARGS)
 
 .rpo/trl/.ready: workers/trainer/bench/requirements.txt $(VENV)/.ready-test
 	$(PYTHON) -m venv .rpo/trl

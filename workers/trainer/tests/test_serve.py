@@ -25,7 +25,7 @@ from rpo_trainer.tokens import ChatTokenizer
 def llama31(tmp_path_factory):
     """A tiny Llama with Llama 3.1's scaled positions."""
     folder = tiny.write_model(tmp_path_factory.mktemp("model") / "llama31")
-    config = gguf.read_json(folder, "config.json")
+    config = gguf.read_json(os.path.join(folder, "config.json"))
     config["rope_parameters"] = {"rope_type": "llama3", "rope_theta": 10000.0, "factor": 8.0, "low_freq_factor": 1.0,
                                  "high_freq_factor": 4.0, "original_max_position_embeddings": 64}
     tiny.write_config(os.path.join(folder, "config.json"), **config)
