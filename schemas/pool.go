@@ -44,7 +44,8 @@ type PoolState struct {
 	// Leases are sorted by rank, Waiting by priority and rank.
 	Leases  []PoolLease `json:"leases,omitempty"`
 	Waiting []PoolLease `json:"waiting,omitempty"`
-	// Refused counts nodes and requests that found the pool full.
+	// Refused counts how often a node or a request found the pool full, repeats
+	// included.
 	Refused int64 `json:"refused,omitempty"`
 }
 

@@ -297,7 +297,7 @@ func poolDetails(s schemas.PoolStatus) string {
 		fmt.Fprintf(&b, "| %s | %d | %d | %s | %s |\n", w.Holder, w.Want, w.Priority, w.Since.Format(time.RFC3339), note)
 	}
 	if s.Refused > 0 {
-		fmt.Fprintf(&b, "\n%d nodes or requests found the pool full: start another pool.\n", s.Refused)
+		fmt.Fprintf(&b, "\n%d times a node or a request found the pool full: start another pool.\n", s.Refused)
 	}
 	return b.String()
 }

@@ -111,7 +111,8 @@ func (p *pool) request(r schemas.LeaseNodes, now time.Time) (granted *schemas.Po
 	}
 	l := schemas.PoolLease{Holder: r.Holder, Request: r.Request, Want: r.Want, GPUs: r.GPUs,
 		Priority: cmp.Or(r.Priority, usualPriority), Rank: p.Next, Since: now.UTC().Truncate(time.Second)}
-	if old, had := p.release(schemas.ReleaseNodes{Holder: r.Holder}); had {
+	old, had := p.release(schemas.ReleaseNodes{Holder: r.Holder})
+	if had {
 		l.Rank = old.Rank
 	}
 	for _, host := range r.Suspects {
@@ -121,7 +122,7 @@ func (p *pool) request(r schemas.LeaseNodes, now time.Time) (granted *schemas.Po
 	}
 	i, _ := slices.BinarySearchFunc(p.Waiting, l, inTurn)
 	p.Waiting = slices.Insert(p.Waiting, i, l)
-	if p.full() {
+	if !had && p.full() { // who asks again takes the place of what they had
 		p.Waiting = slices.Delete(p.Waiting, i, i+1)
 		return nil
 	}

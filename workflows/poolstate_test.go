@@ -173,6 +173,21 @@ func TestAPoolNeverOutgrowsAPayload(t *testing.T) {
 	t.Logf("%d nodes of long names in %d bytes", nodes, len(data))
 }
 
+func TestWhoAsksAgainInAFullPoolKeepsTheirTurn(t *testing.T) {
+	var p pool
+	for i := range 200 {
+		asks(&p, fmt.Sprintf("pipeline-2026-01-02-%03d/train", i), 1, 3)
+	}
+	if p.Refused == 0 {
+		t.Fatal("the pool is not full")
+	}
+	first, places := p.Waiting[0], len(p.Waiting)
+	p.request(schemas.LeaseNodes{Holder: first.Holder, Request: "2", Want: 1, Priority: 3}, noon)
+	if now := p.Waiting[0]; now.Holder != first.Holder || now.Request != "2" || now.Rank != first.Rank || len(p.Waiting) != places {
+		t.Errorf("%+v is first of %d", now, len(p.Waiting))
+	}
+}
+
 // TestRandomEventsNeverLeaseANodeTwice plays random events against a pool, through
 // JSON at random moments as a continuation does, and then lets all holders end.
 func TestRandomEventsNeverLeaseANodeTwice(t *testing.T) {

@@ -61,7 +61,7 @@ func (t *together[Out]) do(ctx workflow.Context) (out Out, err error) {
 			return out, err
 		}
 		workflow.GetLogger(ctx).Warn("gang failed", "stage", t.name, "attempt", place.Attempt, "error", err)
-		if place.Checkpoint != reached {
+		if place.Checkpoint > reached { // names sort by step; an attempt that did not open has none
 			reached, failures = place.Checkpoint, 0
 		}
 	}

@@ -37,8 +37,6 @@ type Open struct {
 	Runs int
 	// Jobs are those that the runs have told.
 	Jobs map[string]bool
-	// Oldest is when the first of them began.
-	Oldest time.Time
 }
 
 // Store is what the collector needs: a store that knows when it was written.
@@ -132,7 +130,8 @@ func Collect(ctx context.Context, s Store, o Options, now time.Time, open func(c
 			return c.sweep(ctx, "data/", "unnamed", func(key string) bool { return !m.live[key] })
 		},
 		func() error {
-			return c.sweep(ctx, "watermarks/", "unnamed", func(key string) bool { return !m.live[key] })
+			// An open refresh names its watermark only when it publishes.
+			return c.sweep(ctx, "watermarks/", "unnamed", func(key string) bool { return !m.live[key] && runs.Runs == 0 })
 		},
 		func() error {
 			return c.sweep(ctx, "models/", "unnamed", func(key string) bool {
@@ -242,16 +241,18 @@ func (c *collector) restore(ctx context.Context) error {
 
 // missing compares what is named with what is there.
 func (c *collector) missing(ctx context.Context, m *marks) error {
-	keys, err := c.s.List(ctx, "data/", "", 0)
-	if err != nil {
-		return err
-	}
-	there := make(map[string]bool, len(keys))
-	for _, key := range keys {
-		there[key] = true
+	there := map[string]bool{}
+	for _, folder := range []string{"data/", "watermarks/"} {
+		keys, err := c.s.List(ctx, folder, "", 0)
+		if err != nil {
+			return err
+		}
+		for _, key := range keys {
+			there[key] = true
+		}
 	}
 	for key := range m.live {
-		if strings.HasPrefix(key, "data/") && !there[key] && !m.superseded[key] {
+		if (strings.HasPrefix(key, "data/") || strings.HasPrefix(key, "watermarks/")) && !there[key] && !m.superseded[key] {
 			c.sum.Missing++
 			c.sum.MissingFirst = append(c.sum.MissingFirst, key)
 		}

@@ -173,10 +173,16 @@ func TestOldRunsAndRepliesGoWhereAskedForButNotWhatAVersionNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	parked := func(context.Context) (collect.Open, error) {
-		return collect.Open{Runs: 1, Jobs: map[string]bool{"trained": true}, Oldest: start.Add(-time.Hour)}, nil
+		return collect.Open{Runs: 1, Jobs: map[string]bool{"trained": true}}, nil
 	}
 	o := collect.Options{Runs: 30 * day, Cache: 30 * day}
+	// A parked refresh has written its watermark, which nothing names before it
+	// publishes.
+	put(t, s, "watermarks/of-a-parked-refresh.json")
 	got, sum := run(t, s, o, start.Add(40*day), parked)
+	if ok, _ := s.Exists(t.Context(), "watermarks/of-a-parked-refresh.json"); !ok {
+		t.Error("the watermark of an open refresh is gone")
+	}
 	if len(got["run"])+len(got["cache"])+len(got["trained"]) != 0 || !strings.Contains(sum.Note, "open") || sum.OpenRuns != 1 {
 		t.Errorf("with a parked run %v went, %+v", got, sum)
 	}

@@ -12,11 +12,10 @@ import (
 // runs chooses the jobs whose runs go: old ones that nothing names. While any run
 // is open none is chosen, since its input may be a manifest of any other.
 func (c *collector) runs(ctx context.Context, m *marks, open Open) (map[string]bool, error) {
-	if c.o.Runs == 0 {
-		return nil, nil
-	}
 	if open.Runs > 0 {
-		c.sum.Note = fmt.Sprintf("%d runs are open, and any of them may read what an earlier one made: no run was collected", open.Runs)
+		c.sum.Note = fmt.Sprintf("%d runs are open, and any of them may need what an earlier one made or paid for: no run, no watermark and no old reply was collected", open.Runs)
+	}
+	if c.o.Runs == 0 || open.Runs > 0 {
 		return nil, nil
 	}
 	keys, err := c.s.List(ctx, "runs/", "", 0)
@@ -85,9 +84,8 @@ func (c *collector) sweepRuns(ctx context.Context, dropped map[string]bool) erro
 	return nil
 }
 
-// cache deletes old parts of the call cache: those written before the oldest open
-// run began, which may have paid for what the later ones hold. A body without its
-// index is of a writer that died.
+// cache deletes old parts of the call cache, while no run is open: one may have
+// paid for any of them. A body without its index is of a writer that died.
 func (c *collector) cache(ctx context.Context, open Open) error {
 	keys, err := c.s.List(ctx, "cache/", "", 0)
 	if err != nil {
@@ -99,10 +97,6 @@ func (c *collector) cache(ctx context.Context, open Open) error {
 			whole[name] = true
 		}
 	}
-	limit := c.now.Add(-max(c.o.Cache, c.o.Grace))
-	if open.Runs > 0 && open.Oldest.Before(limit) {
-		limit = open.Oldest
-	}
 	// An index goes before its body: a part without an index does not exist.
 	slices.SortStableFunc(keys, func(a, b string) int {
 		return strings.Count(b, ".idx") - strings.Count(a, ".idx")
@@ -112,8 +106,8 @@ func (c *collector) cache(ctx context.Context, open Open) error {
 		switch {
 		case strings.HasSuffix(key, ".dat") && !whole[name]:
 			err = c.drop(ctx, key, "unnamed", c.now.Add(-c.o.Grace))
-		case c.o.Cache > 0:
-			err = c.drop(ctx, key, "cache", limit)
+		case c.o.Cache > 0 && open.Runs == 0:
+			err = c.drop(ctx, key, "cache", c.now.Add(-max(c.o.Cache, c.o.Grace)))
 		}
 		if err != nil {
 			return err

@@ -27,14 +27,12 @@ func openRuns(ctx context.Context, c client.Client) (open collect.Open, ids []st
 			return open, nil, schemas.Errorf(schemas.Overloaded, "list the open runs: %w", err)
 		}
 		for _, e := range page.GetExecutions() {
-			if known[e.GetType().GetName()] == nil {
+			name := e.GetType().GetName()
+			if known[name] == nil || name == workflows.ManageNodePoolName { // which lives on and reads no rows
 				continue
 			}
 			open.Runs++
 			ids = append(ids, e.GetExecution().GetWorkflowId())
-			if at := e.GetStartTime().AsTime(); open.Oldest.IsZero() || at.Before(open.Oldest) {
-				open.Oldest = at
-			}
 			var job string
 			if p := e.GetSearchAttributes().GetIndexedFields()["RpoJob"]; p != nil && converter.GetDefaultDataConverter().FromPayload(p, &job) == nil {
 				open.Jobs[job] = true
