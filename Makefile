@@ -81,7 +81,7 @@ bench-stage: bin/rpo-local
 	@go run ./workflows/bench $(ARGS)
 
 # The trainer on one CPU thread beside TRL, which has an environment of its own.
-# One JSON object as the last line. About half an hour.
+# One JSON object as the last line. About a quarter of an hour.
 bench-trainer: $(VENV)/.ready-test .rpo/trl/.ready
 	cd workers/trainer && ../../$(VENV)/bin/python bench/bench.py --trl $(CURDIR)/.rpo/trl/bin/python $(ARGS)
 

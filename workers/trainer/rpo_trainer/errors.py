@@ -42,6 +42,8 @@ def classify(error: BaseException) -> TrainerError:
         or type(error).__name__ == "OutOfMemoryError"
         or "can't allocate memory" in text
         or "not enough memory" in text
+        or "out of memory" in text  # CUDA's and NCCL's own errors
+        or "CUBLAS_STATUS_ALLOC_FAILED" in text
     )
     if out_of_memory:
         return TrainerError(

@@ -208,6 +208,8 @@ def main(argv=None):
         config.shard = config.shard or arguments.gpus_per_node or arguments.gpus
         if arguments.gpus < 1 or arguments.gpus % config.shard:
             raise invalid(f"gpus: {arguments.gpus} ranks cannot be cut into groups of {config.shard}")
+        if config.device == "cpu" and config.recompute == "auto":
+            config.recompute = "none"  # as fit_device settles it there
         model_config = read_config(arguments.model)
         plan = make(model_config, config, arguments.gpus, gpu_bytes=arguments.memory_gb * GB or device[1], peak=device[0],
                     efficiency=arguments.efficiency, price_per_hour=arguments.price_per_hour, pairs=arguments.pairs,

@@ -137,7 +137,7 @@ class Trainer:
         for settings in self.optimizer.param_groups:
             settings["lr"] = self.learning_rate(step)
         # Dropout is the only use of randomness; this makes it a function of seed, step and rank.
-        torch.manual_seed((config.seed * 1_000_003 + step) * 4099 + group.rank)
+        torch.manual_seed(((config.seed * 1_000_003 + step) * 4099 + group.rank) % 2**63)
         table, work, stop = self.pass_over(indices, train=True)
         figures = self.objective.figures(table, indices)
         if step == 1:
